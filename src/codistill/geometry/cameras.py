@@ -1,7 +1,8 @@
-"""Pinhole intrinsics under resizing and cropping, and the rule that fits an image to a two-view network.
+"""Pinhole intrinsics after resizing and cropping, and the rule for fitting an image to a two-view network.
 
-An `ImageFit` keeps how an image was resized and cropped, to convert intrinsics and matched pixels between both images.
-Source of the rule: MASt3R's published pre-processing (long edge, centre crop to whole patches).
+An `ImageFit` records how an image was resized and cropped, to convert intrinsics and matched pixels between the
+original and the fitted image. Source of the rule: MASt3R's published pre-processing (long edge, centre crop to whole
+patches).
 """
 
 import math
@@ -34,7 +35,7 @@ def camera_matrix(focal: Tensor | float, center: Tensor | Sequence[int | float])
 
 
 def focal_from_field_of_view(degrees: float, pixels: int) -> float:
-    """Focal length in pixels of an image side of `pixels` that spans an angle of `degrees`."""
+    """Focal length in pixels for a side of `pixels` pixels that spans an angle of `degrees`."""
     return pixels / (2.0 * math.tan(math.radians(degrees) / 2.0))
 
 
@@ -49,7 +50,7 @@ def scale_intrinsics(intrinsics: Tensor, scale_x: float, scale_y: float) -> Tens
 
 
 def crop_intrinsics(intrinsics: Tensor, left: int | float, top: int | float) -> Tensor:
-    """Intrinsics (..., 3, 3) after cutting `left` columns and `top` rows off the image."""
+    """Intrinsics (..., 3, 3) after cutting `left` columns and `top` rows from the image."""
     cropped = intrinsics.clone()
     cropped[..., 0, 2] -= left
     cropped[..., 1, 2] -= top
@@ -63,8 +64,8 @@ class ImageFit:
     Attributes:
         original: (rows, columns) of the file after its EXIF rotation.
         resized: (rows, columns) after the resize.
-        cropped: (rows, columns) after the crop: what the network sees.
-        left, top: columns and rows cut off the resized image.
+        cropped: (rows, columns) after the crop: the network's input.
+        left, top: columns and rows cut from the resized image.
     """
 
     original: tuple[int, int]
@@ -83,13 +84,13 @@ class ImageFit:
         return crop_intrinsics(scale_intrinsics(original, *self.scale), self.left, self.top)
 
     def to_original(self, pixels: Tensor) -> Tensor:
-        """Pixels (..., 2), (x, y), of the cropped image in the original; floating point."""
+        """Convert pixels (..., 2), (x, y), of the cropped image to the original image; floating point."""
         shift = torch.tensor([self.left, self.top], device=pixels.device)
         scale = torch.tensor(self.scale, device=pixels.device, dtype=_float_type(pixels))
         return (pixels + shift + 0.5) / scale - 0.5
 
     def from_original(self, pixels: Tensor) -> Tensor:
-        """Pixels (..., 2), (x, y), of the original image in the cropped one; floating point."""
+        """Convert pixels (..., 2), (x, y), of the original image to the cropped image; floating point."""
         shift = torch.tensor([self.left, self.top], device=pixels.device)
         scale = torch.tensor(self.scale, device=pixels.device, dtype=_float_type(pixels))
         return (pixels + 0.5) * scale - 0.5 - shift
@@ -102,11 +103,11 @@ def _float_type(pixels: Tensor) -> torch.dtype:
 def fit_long_edge(
     rows: int, columns: int, long_edge: int, patch_size: int, *, square_ok: bool = False
 ) -> ImageFit:
-    """How an image is brought to a long edge and to whole patches.
+    """Fit an image to a given long edge and to whole patches.
 
     Args:
-        rows, columns: of the original image.
-        long_edge: longer side after the resize, pixels (512 for MASt3R, 518 for DUNE).
+        rows, columns: size of the original image.
+        long_edge: length of the longer side after the resize, pixels (512 for MASt3R, 518 for DUNE).
         patch_size: sides of the crop are multiples of it.
         square_ok: keep square images square; otherwise they are cropped to 4:3, as MASt3R was trained.
 

@@ -1,8 +1,8 @@
-"""Ground-truth correspondences between two posed depth maps: reprojection with an occlusion test.
+"""Ground-truth correspondences between two depth maps with poses, by reprojection with an occlusion test.
 
-A pixel of view 1 is carried to view 2 through its 3-D point; it is visible there if it falls inside the image, in
-front of the camera, on a pixel of known depth that is as far away as the point. A correspondence is reciprocal: the
-rounded pixel in view 2 comes back to exactly the pixel it came from. Source: MASt3R (arXiv 2406.09756), section 3.
+A pixel of view 1 is mapped to view 2 through its 3-D point. It is visible there if it falls inside the image, in front
+of the camera, on a pixel whose known depth agrees with that of the point. A correspondence is reciprocal if the rounded
+pixel in view 2 maps back to exactly the pixel it came from. Source: MASt3R (arXiv 2406.09756), section 3.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from codistill.geometry.projection import depth_to_pointmap, project
 
 @dataclass(frozen=True, kw_only=True)
 class PosedDepth:
-    """A view's depth, intrinsics and pose.
+    """Depth map, intrinsics and pose of a view.
 
     Attributes:
         depth: (row, column), metres along z, 0 where unknown.
@@ -31,21 +31,21 @@ class PosedDepth:
 
     @property
     def known(self) -> Bool[Tensor, "row column"]:
-        """Where the depth is finite and positive."""
+        """Whether the depth is finite and positive."""
         return torch.isfinite(self.depth) & (self.depth > 0)
 
     def pointmap(self) -> Float[Tensor, "row column 3"]:
-        """World points of all pixels; those of unknown depth are meaningless."""
+        """World points of all pixels; those of pixels with unknown depth are meaningless."""
         return depth_to_pointmap(self.depth, self.intrinsics, invert_pose(self.world_to_camera))
 
 
 @dataclass(frozen=True)
 class Reprojection:
-    """Where the pixels of one view, or some points, are in another.
+    """Positions, in another view, of the pixels of a view or of given points.
 
     Attributes:
         pixels: (row, column, 2), floating-point (x, y) in the other view.
-        visible: (row, column), whether the point is seen there, not occluded.
+        visible: (row, column), whether the point is visible there, not occluded.
     """
 
     pixels: Float[Tensor, "*points 2"]
@@ -58,11 +58,11 @@ class Reprojection:
 
 
 def reproject(view: PosedDepth, other: PosedDepth, *, depth_tolerance: float = 0.05) -> Reprojection:
-    """Carry every pixel of `view` into `other`.
+    """Map every pixel of `view` to `other`.
 
     Args:
-        depth_tolerance: largest difference of the depth measured in `other` from the point's, relative to it, before
-            the point counts as occluded. It allows for the surface's slope within half a pixel.
+        depth_tolerance: largest relative difference between the depth measured in `other` and that of the point; above
+            it, the point counts as occluded. It allows for the slope of the surface within half a pixel.
     """
     points = transform_points(other.world_to_camera, view.pointmap())
     found = seen_at(points, other, depth_tolerance=depth_tolerance)
@@ -72,7 +72,7 @@ def reproject(view: PosedDepth, other: PosedDepth, *, depth_tolerance: float = 0
 def seen_at(
     points: Float[Tensor, "*points 3"], other: PosedDepth, *, depth_tolerance: float = 0.05
 ) -> Reprojection:
-    """Where a view sees points, given in its own camera's frame: pixels (*points, 2), visible (*points).
+    """Where a view sees given points of its own camera frame: pixels (*points, 2), visible (*points).
 
     Args:
         depth_tolerance: see `reproject`.
@@ -90,7 +90,7 @@ def seen_at(
 def reciprocal_correspondences(
     view1: PosedDepth, view2: PosedDepth, *, depth_tolerance: float = 0.05
 ) -> tuple[Int[Tensor, "match 2"], Int[Tensor, "match 2"]]:
-    """All pixel pairs that correspond both ways: (x, y) in view 1 and in view 2, in view 1's pixel order."""
+    """All pixel pairs that correspond in both directions: (x, y) in view 1 and in view 2, in view 1's pixel order."""
     forth = reproject(view1, view2, depth_tolerance=depth_tolerance).nearest()
     back = reproject(view2, view1, depth_tolerance=depth_tolerance).nearest()
     y1, x1 = torch.nonzero(forth[..., 0] >= 0, as_tuple=True)  # (match,) each
@@ -109,17 +109,17 @@ def sample_correspondences(
     negatives: float = 0.5,
     generator: torch.Generator,
 ) -> tuple[Int[Tensor, "count 2"], Int[Tensor, "count 2"], Bool[Tensor, " count"]]:
-    """A fixed number of correspondences for a matching loss, true ones first, false ones flagged.
+    """Draw a fixed number of correspondences for a matching loss: true ones first, then false ones.
 
-    True ones are drawn without replacement, at most (1 - negatives) * count of them; the rest are random positions
-    in both views, flagged invalid: the loss uses them as distractors only.
+    True ones are drawn without replacement, at most (1 - negatives) * count of them. The rest are random positions in
+    both views, flagged as invalid; the loss uses them only as distractors.
 
     Args:
         xy1, xy2: all true correspondences, (x, y).
         shape1, shape2: (rows, columns) of the views.
         count: how many to return (8192 in the published recipe).
         negatives: smallest share of false ones.
-        generator: of the random draws, on the CPU.
+        generator: random generator, on the CPU.
 
     Returns:
         Pixels (count, 2) in view 1, in view 2, and whether each pair is true.

@@ -1,8 +1,8 @@
-"""Whether the inliers of a pose determine it: copies of one match, points on a line and the like do not.
+"""Test whether the inliers of a pose determine it: copies of one match, points on a line and the like do not.
 
-A robust solver finds a pose for such inputs too, with all of them as inliers. Two tests reveal it: the spread of the
-inputs, compared with the inlier tolerance, and how far the pose can turn before the inliers move by that tolerance (the
-smallest singular value of their Jacobian). Points of one plane pass where a plane determines the pose.
+For such inputs a robust solver also finds a pose, with all of them as inliers. Two tests reveal it: the spread of the
+inputs, compared with the inlier tolerance, and how far the pose can rotate before the inliers move by that tolerance
+(the smallest singular value of their Jacobian). Coplanar points pass wherever a plane determines the pose.
 """
 
 import numpy as np
@@ -10,11 +10,11 @@ import numpy as np
 from codistill.geometry.estimate import FloatArray
 
 LARGEST_TURN = 0.5
-"""Radians that a pose may turn while its inliers, together, move by one tolerance."""
+"""Radians: a pose that can rotate further, while its inliers together move by one tolerance, is not determined."""
 
 
 def spread_over(points: FloatArray, axes: int, tolerance: float) -> bool:
-    """Whether points (match, axis) scatter by more than a tolerance (rms) in `axes` perpendicular directions."""
+    """Whether points (match, axis) are spread by more than a tolerance (rms) in `axes` perpendicular directions."""
     if len(points) <= axes:
         return False
     centred = points - points.mean(axis=0)  # singular values / √match are rms spreads
@@ -26,8 +26,8 @@ def determined(jacobian: FloatArray, tolerance: float, others: FloatArray | None
     """Whether residuals determine the parameters.
 
     Args:
-        jacobian: (residual, parameter), change of the residuals by a radian, or a comparable unit, of each parameter.
-        tolerance: of a residual.
+        jacobian: (residual, parameter), change of the residuals per radian, or a comparable unit, of each parameter.
+        tolerance: tolerance of a residual.
         others: (residual, other), the same for free parameters, which may compensate part of the change.
     """
     if not np.isfinite(jacobian).all() or jacobian.shape[0] < jacobian.shape[1]:
@@ -35,6 +35,6 @@ def determined(jacobian: FloatArray, tolerance: float, others: FloatArray | None
     if others is not None:
         basis, size, _ = np.linalg.svd(others, full_matrices=False)
         basis = basis[:, size > 1e-9 * max(float(size[0]), 1e-30)]
-        jacobian = jacobian - basis @ (basis.T @ jacobian)  # what `others` cannot undo
+        jacobian = jacobian - basis @ (basis.T @ jacobian)  # the part that `others` cannot compensate
     weakest = np.linalg.svd(jacobian, compute_uv=False)[-1]
     return bool(weakest * LARGEST_TURN > tolerance)

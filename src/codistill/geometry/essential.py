@@ -1,8 +1,8 @@
 """Relative pose from pixel matches (essential matrix, MAGSAC++), and its scale from metric points.
 
-The essential matrix gives the rotation and the direction of the translation; the length comes from the metric
-depth at the inliers, by the vote of the Map-free baselines: each inlier proposes a length, the proposal with most
-neighbours within 10 cm wins. Sources: MAGSAC++ (arXiv 1912.05909), map-free relocalization (arXiv 2210.05494).
+The essential matrix gives the rotation and the direction of the translation. The length comes from the metric depth at
+the inliers, by the vote of the Map-free baselines: each inlier proposes a length, and the proposal with most neighbours
+within 10 cm wins. Sources: MAGSAC++ (arXiv 1912.05909), map-free relocalization (arXiv 2210.05494).
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ from codistill.geometry.usac import usac
 
 _MIN_MATCHES = 5
 _LEAST_IN_FRONT = 0.5
-"""Least share of the consensus in front of both cameras; below it, the matches contradict their essential matrix."""
+"""Smallest share of the consensus in front of both cameras; below it, the matches contradict their essential matrix."""
 
 
 def pose_from_matches(
@@ -34,22 +34,22 @@ def pose_from_matches(
     refine: bool = True,
     seed: int = 0,
 ) -> PoseEstimate | None:
-    """`pose_b_from_a` up to the length of its translation, which is 1.
+    """Estimate `pose_b_from_a` from matches, with a translation of length 1.
 
     Args:
         pixels_a, pixels_b: (match, 2), (x, y).
         intrinsics_a, intrinsics_b: (3, 3).
         threshold: inlier threshold, pixels at the mean focal length of both cameras.
         probability: wanted probability that one all-inlier sample was drawn.
-        iterations: at most so many samples.
-        refine: minimize the Sampson distance over the inliers afterwards: about a tenth of the error under outliers;
-            False as in the Map-free baselines. Inliers and confidence are the same.
-        seed: of the sampling; the same seed gives the same estimate.
+        iterations: largest number of samples.
+        refine: minimize the Sampson distance over the inliers afterwards, which leaves about a tenth of the error under
+            outliers; False as in the Map-free baselines. Inliers and confidence are the same.
+        seed: seed of the sampling; the same seed gives the same estimate.
 
     Returns:
-        The estimate, its confidence the number of inliers in front of both cameras; None with fewer than 5 finite
-        matches, no consensus, most of it behind a camera, or inliers that leave the rotation open (copies of one
-        match, points on a line). For a camera that only turned, the direction is arbitrary.
+        The estimate, whose confidence is the number of inliers in front of both cameras. None with fewer than 5 finite
+        matches, no consensus, most of the consensus behind a camera, or inliers that do not determine the rotation
+        (copies of one match, points on a line). For a camera that only rotates, the direction is arbitrary.
 
     Raises:
         ValueError: if the arrays do not match.
@@ -87,7 +87,7 @@ def pose_from_matches(
     confidence = float(supporters.sum())
     if refine and confidence > _MIN_MATCHES:
         chosen = supporters
-        for _ in range(2):  # the second time on the first refinement's inliers
+        for _ in range(2):  # the second time with the inliers of the first refinement
             rotation, direction = refine_relative_pose(
                 rotation, direction, a[chosen], b[chosen], scale=limit / 2
             )
@@ -102,10 +102,10 @@ def pose_from_matches(
 def _in_front_most(
     essentials: FloatArray, a: FloatArray, b: FloatArray, consensus: NDArray[np.bool_], limit: float
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Of the poses of essential matrices (3 * matrix, 3), the one with most inliers before both cameras.
+    """Of all poses of essential matrices (3 * matrix, 3), the one with most inliers in front of both cameras.
 
     Returns:
-        Rotation, direction, and which of the consensus lie before both cameras.
+        Rotation, direction, and which of the consensus lie in front of both cameras.
     """
     best = np.eye(3), np.zeros(3), np.zeros(len(a), dtype=bool)
     for essential in np.split(essentials, len(essentials) // 3):
@@ -121,7 +121,7 @@ def _in_front_most(
 def _in_front(
     rotation: FloatArray, direction: FloatArray, a: FloatArray, b: FloatArray, limit: float
 ) -> NDArray[np.bool_]:
-    """Which matches triangulate before both cameras; nearly parallel rays count if both cameras look that way."""
+    """Which matches triangulate in front of both cameras; nearly parallel rays count if both cameras look that way."""
     ones = np.ones((len(a), 1))
     ray_a, ray_b = np.concatenate((a, ones), 1) @ rotation.T, np.concatenate((b, ones), 1)
     normal = np.cross(ray_a, ray_b)  # (match, 3)
@@ -135,7 +135,7 @@ def _in_front(
 def _turn_is_determined(
     rotation: FloatArray, direction: FloatArray, a: FloatArray, b: FloatArray, limit: float
 ) -> bool:
-    """Whether inliers determine the rotation; the direction may stay open, as for a camera that only turned."""
+    """Whether inliers determine the rotation; the direction may be undetermined, as for a camera that only rotates."""
     if not any(spread_over(rays, 2, limit) for rays in (a, b)):
         return False
     jacobian = sampson_jacobian(rotation, direction, a, b)  # (match, 3 of the rotation + 2 of the direction)
@@ -145,10 +145,10 @@ def _turn_is_determined(
 def with_metric_scale(
     estimate: PoseEstimate, points_a: FloatArray, points_b: FloatArray, *, tolerance: float = 0.1
 ) -> PoseEstimate | None:
-    """Give an estimate of unit translation its length in metres.
+    """Give an estimate with unit translation its length in metres.
 
-    Match j proposes s_j = (X_b - R X_a) . t. The proposal with most others within the tolerance is taken as it is,
-    not averaged; the first one wins a tie. It may be negative, where the metric points contradict the direction.
+    Match j proposes s_j = (X_b - R X_a) . t. The proposal with most others within the tolerance is taken unchanged,
+    without averaging; in a tie the first one wins. It may be negative if the metric points contradict the direction.
 
     Args:
         estimate: from `pose_from_matches`.
@@ -156,8 +156,8 @@ def with_metric_scale(
         tolerance: metres.
 
     Returns:
-        The scaled estimate, its confidence the number of supporters and its inliers those; None if no inlier has
-        finite points.
+        The scaled estimate, with the supporters as inliers and their number as confidence; None if no inlier has finite
+        points.
 
     Raises:
         ValueError: if the arrays do not match each other or the estimate.

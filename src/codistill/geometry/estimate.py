@@ -14,8 +14,8 @@ class PoseEstimate:
 
     Attributes:
         rotation: (3, 3).
-        translation: (3,), metres, or of unit length where a solver knows no scale.
-        inliers: (match,) booleans: which inputs agree.
+        translation: (3,), metres, or of unit length if the solver cannot determine the scale.
+        inliers: (match,) booleans: which inputs agree with the pose.
         confidence: number of supporters, as defined by the solver.
     """
 
@@ -30,7 +30,7 @@ class PoseEstimate:
         return matrix
 
     def is_usable(self, min_confidence: float = 6, max_translation: float = 1000.0) -> bool:
-        """Whether the estimate has enough support, is finite and not absurdly far away (Map-free practice)."""
+        """Whether the estimate has enough support, is finite, and is not absurdly far away (Map-free practice)."""
         finite = bool(np.isfinite(self.rotation).all() and np.isfinite(self.translation).all())
         return (
             finite

@@ -1,4 +1,4 @@
-"""The focal length that explains a pointmap, when the camera is unknown.
+"""Estimate the focal length that explains a pointmap when the camera is unknown.
 
 A pixel p (relative to the principal point) and its point (X, Y, Z) satisfy p = f (X, Y) / Z. Weiszfeld's iterated
 reweighting minimizes the sum of unsquared distances |p - f q|, q = (X, Y) / Z. Source: DUSt3R (arXiv 2312.14132),
@@ -22,18 +22,18 @@ def estimate_focal(
     *,
     clip: tuple[float, float] | None = None,
 ) -> Float[Tensor, " batch"]:
-    """Focal lengths in pixels of pointmaps in their own camera's frame.
+    """Estimate the focal lengths in pixels of pointmaps in their own camera's frame.
 
     Args:
-        pointmap: (batch, row, column, 3). Points with a coordinate quotient that is not finite count as (0, 0).
-        principal_point: (batch, 2), (x, y) in pixels; None: the published choice (W/2, H/2), half a pixel
-            off the exact centre.
-        clip: smallest and largest focal length, as multiples of the one that spans 60 degrees over the longer
-            side; None does not clip.
+        pointmap: (batch, row, column, 3). A coordinate quotient that is not finite counts as (0, 0).
+        principal_point: (batch, 2), (x, y) in pixels; None: the published choice (W/2, H/2), half a pixel away from the
+            exact centre.
+        clip: smallest and largest focal length, as multiples of the one that spans 60 degrees over the longer side;
+            None does not clip.
 
     Returns:
-        (batch,); NaN where no focal length explains the pointmap better than any other: all points on one ray, or the
-        best one not above 0.
+        (batch,); NaN if no focal length explains the pointmap better than others (all points on one ray), or if the
+        best one is not above 0.
     """
     batch, rows, columns, _ = pointmap.shape
     if principal_point is None:
@@ -50,13 +50,13 @@ def estimate_focal(
 
 
 def _has_rays(points: Tensor) -> Tensor:
-    """(batch,) whether points (batch, point, 3) lie on different rays."""
+    """Whether points (batch, point, 3) lie on different rays, (batch,)."""
     quotient = _quotient(points)
     return (quotient - quotient.mean(-2, keepdim=True)).norm(dim=-1).amax(-1) > 1e-4
 
 
 def _quotient(points: Tensor) -> Tensor:
-    """(X, Y) / Z, (0, 0) where that is no number."""
+    """(X, Y) / Z; (0, 0) where it is not a number."""
     return (points[..., :2] / points[..., 2:]).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
@@ -67,6 +67,6 @@ def _weiszfeld(pixels: Tensor, points: Tensor) -> Tensor:
     focal = along.mean(-1) / square.mean(-1)  # least squares, the start
     for _ in range(_ITERATIONS):
         distance = (pixels - focal[:, None, None] * quotient).norm(dim=-1)
-        weight = 1.0 / distance.clamp(min=1e-8)  # makes the squares distances
+        weight = 1.0 / distance.clamp(min=1e-8)  # turns squared distances into distances
         focal = (weight * along).mean(-1) / (weight * square).mean(-1)
     return focal

@@ -1,6 +1,6 @@
-"""Surface normals of a depth map: planes fitted to the inverse depth of 3 x 3 pixels, none across an edge.
+"""Surface normals of a depth map, from planes fitted to the inverse depth of 3 x 3 pixels that do not cross an edge.
 
-Depth and intrinsics in, unit vectors in the camera's frame (x right, y down, z forward) out; they point towards the
+Takes depth and intrinsics, gives unit vectors in the camera frame (x right, y down, z forward) that point towards the
 camera. A plane n . X = d seen through a pinhole has an inverse depth that is linear in the pixel, 1 / z = (n / d) .
 K^-1 (column, row, 1), so the fit is exact for planes at any slant, unlike differences of points.
 """
@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 TOLERANCE = 0.002
-"""Of the inverse depth, relative: how far a pixel may lie off its plane."""
+"""Largest distance of a pixel from its plane, relative to the inverse depth."""
 UNIT = 0.001
-"""Metres that depth was rounded to, which its planes need not fit better than."""
+"""Unit in metres to which depth was rounded; planes need not fit more precisely than that."""
 _SHIFTS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
 
 
@@ -22,8 +22,9 @@ def normals_of_depth(
 ) -> Float[Tensor, "row column 3"]:
     """Unit normals towards the camera; (0, 0, 0) where they are unknown.
 
-    A pixel takes the plane of the 3 x 3 pixels around it; at edges and creases, of those that contain it, the
-    one that fits best. It stays unknown where none fits, as on things thinner than three pixels, or depth is unknown.
+    A pixel takes the plane of the 3 x 3 pixels around it. At edges and creases it takes the best-fitting one of the
+    planes whose windows contain it. It stays unknown if none fits, as on objects thinner than three pixels, or if depth
+    is unknown.
 
     Args:
         depth: metres along the optical axis; 0, infinite or NaN where it is not known.
@@ -38,7 +39,7 @@ def normals_of_depth(
     mean = parts.mean(0)
     slopes = (
         torch.einsum("sa,sij->aij", shifts, parts) / 6.0
-    )  # per row, per column; sum of squares of -1, 0, 1 thrice
+    )  # per row and per column; 6 is three times the sum of squares of (-1, 0, 1)
     fitted = mean + torch.einsum("sa,aij->sij", shifts, slopes)
     # Rounding moves an inverse depth by UNIT / 2 z^2; the allowance is that and a part of the inverse depth itself.
     misfit = ((parts - fitted).abs() / (TOLERANCE * mean + UNIT * mean.square())).amax(0)
@@ -61,7 +62,7 @@ def _facing(
 
 
 def _chosen(normals: Float[Tensor, "row column 3"], misfit: Float[Tensor, "row column"]) -> Tensor:
-    """Each pixel's own plane where it fits (misfit <= 1), else the best of its neighbours', else 0."""
+    """Each pixel's own plane if it fits (misfit <= 1), else the best of its neighbours' planes, else 0."""
     around = torch.nan_to_num(_windows(misfit), nan=torch.inf)
     own = torch.tensor([shift == (0, 0) for shift in _SHIFTS], device=misfit.device)[:, None, None]
     cost = torch.where(own & (around <= 1.0), -1.0, around)

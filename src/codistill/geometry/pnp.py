@@ -1,13 +1,13 @@
 """Pose from 3-D points and their pixels (PnP) under outliers: RANSAC, then refinement on the inliers.
 
-The default, OpenCV's USAC, samples three points, solves them exactly (P3P, up to four poses a sample), improves every
-new best pose on random subsets of its inliers (local optimization) and stops after enough samples for its share of
-inliers. The other solvers are OpenCV's older RANSAC, without local optimization: `p3p` samples four points (the fourth
-picks one of the poses); `sqpnp` and `epnp` sample five and solve them by EPnP, which takes far more samples under many
-outliers.
+The default is OpenCV's USAC. It samples three points, solves them exactly (P3P, up to four poses per sample), improves
+every new best pose on random subsets of its inliers (local optimization), and stops after enough samples for its share
+of inliers. The other solvers are OpenCV's older RANSAC, without local optimization: `p3p` samples four points (the
+fourth selects one of the poses); `sqpnp` and `epnp` sample five and solve them by EPnP, which needs far more samples
+under many outliers.
 
-For relocalization the points are the reference view's metric pointmap at the matches, the pixels those in the query;
-the pose comes out in metres without any scale step. Sources: MASt3R's visual-localization practice; USAC (Raguram et
+For relocalization the points are the reference view's metric pointmap at the matches, and the pixels are those in the
+query, so the pose is in metres without any scale step. Sources: MASt3R's visual-localization practice; USAC (Raguram et
 al., TPAMI 2013); LO-RANSAC (Chum, Matas, Kittler, DAGM 2003).
 """
 
@@ -39,7 +39,7 @@ def pose_from_points_and_pixels(
     solver: PnpSolver = "usac",
     seed: int = 0,
 ) -> PoseEstimate | None:
-    """The pose that maps the points' frame to the camera of the pixels.
+    """Estimate the pose that maps the points' frame to the frame of the camera that sees the pixels.
 
     Args:
         points: (match, 3), metres, in the reference frame. Rows that are not finite are never inliers.
@@ -47,13 +47,14 @@ def pose_from_points_and_pixels(
         intrinsics: (3, 3) of that camera.
         threshold: largest reprojection error of an inlier, pixels.
         probability: wanted probability that one all-inlier sample was drawn.
-        iterations: at most so many samples; fewer are drawn where many matches agree.
+        iterations: largest number of samples; fewer are drawn if many matches agree.
         solver: see the module.
-        seed: of the sampling of `usac`; the others start from the same state at each call.
+        seed: seed of the sampling of `usac`; the others start from the same state at each call.
 
     Returns:
-        The estimate, its confidence the number of inliers, all of them in front of the camera; None with fewer than
-        4 finite matches, no consensus, or inliers that leave the pose open (copies of a match, points on a line).
+        The estimate, whose confidence is the number of inliers, all of them in front of the camera. None with fewer
+        than 4 finite matches, no consensus, or inliers that do not determine the pose (copies of a match, points on a
+        line).
 
     Raises:
         ValueError: if the arrays do not match. ConfigError: for an unknown solver.
@@ -96,7 +97,7 @@ def pose_from_points_and_pixels(
                 confidence=probability,
                 iterationsCount=iterations,
             )
-    except cv2.error:  # thrown where no sample of degenerate points has a solution
+    except cv2.error:  # raised for degenerate points if no sample has a solution
         return None
     if not found:
         return None
@@ -121,10 +122,10 @@ def _refined(
     shift: FloatArray,
     threshold: float,
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Least squares over the inliers, repeated on the new inliers while the truncated squared error falls.
+    """Least squares over the inliers, repeated on the new inliers as long as the truncated squared error decreases.
 
     Returns:
-        Rotation vector, translation, and which points are inliers of these.
+        Rotation vector, translation, and which points are inliers of them.
     """
     squared = _squared_error(points, pixels, camera, turn, shift)
     for _ in range(_REFITS):
@@ -149,7 +150,7 @@ def _well_posed(
     shift: FloatArray,
     threshold: float,
 ) -> bool:
-    """Whether these inliers determine all motions of the camera; translations are in units of the points' depth."""
+    """Whether the inliers determine all six parameters of the pose; translations are in units of the points' depth."""
     local = points @ cv2.Rodrigues(turn)[0].T + shift.ravel()
     x, y, z = local.T  # (match,) each
     depth, focal = float(np.median(z)), float(camera[0, 0])
@@ -170,7 +171,7 @@ def _well_posed(
 def _squared_error(
     points: FloatArray, pixels: FloatArray, camera: FloatArray, turn: FloatArray, shift: FloatArray
 ) -> FloatArray:
-    """Squared reprojection errors (match,), infinite behind the camera."""
+    """Squared reprojection errors (match,); infinite for points behind the camera."""
     local = points @ cv2.Rodrigues(turn)[0].T + shift.ravel()
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         projected = local @ camera.T

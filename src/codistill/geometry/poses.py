@@ -1,7 +1,7 @@
 """Rigid poses and rotations: quaternions (w, x, y, z), 4x4 matrices, composition, angles.
 
-No matrix product here goes through autocast or TF32: points are transformed by explicit sums, because a pose error
-of 1e-3 is what the metrics measure.
+No matrix product here uses autocast or TF32. Points are transformed by explicit sums, because metrics measure pose
+errors as small as 1e-3.
 """
 
 import torch
@@ -27,8 +27,8 @@ def quaternion_to_matrix(quaternion: Quaternion) -> Rotation:
 def matrix_to_quaternion(rotation: Rotation) -> Quaternion:
     """Unit quaternions (..., 4), w >= 0, of rotation matrices (..., 3, 3).
 
-    Of the four solutions for a quaternion, each divides by another component; the one that divides by the largest is
-    taken, so that no rotation is near a singularity.
+    There are four formulas for a quaternion, each of which divides by another component. The one that divides by the
+    largest component is taken, so that no rotation is near a singularity.
     """
     (a, b, c), (d, e, f), (g, h, i) = (row.unbind(-1) for row in rotation.unbind(-2))
     squares = torch.stack((1 + a + e + i, 1 + a - e - i, 1 - a + e - i, 1 - a - e + i), dim=-1)
@@ -41,7 +41,7 @@ def matrix_to_quaternion(rotation: Rotation) -> Quaternion:
         ),
         dim=-2,
     )
-    # `squares` is 4 (w², x², y², z²); each row of `candidates` is the quaternion times 4 w, 4 x, 4 y or 4 z.
+    # `squares` is 4 (w², x², y², z²); the rows of `candidates` are the quaternion times 4 w, 4 x, 4 y and 4 z.
     best = squares.argmax(dim=-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)  # (..., 1, 4)
     quaternion = candidates.gather(-2, best).squeeze(-2)
     quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
@@ -49,7 +49,7 @@ def matrix_to_quaternion(rotation: Rotation) -> Quaternion:
 
 
 def quaternion_multiply(left: Quaternion, right: Quaternion) -> Quaternion:
-    """Hamilton product of (..., 4) quaternions: the rotation `right` first, then `left`."""
+    """Hamilton product of (..., 4) quaternions: first the rotation `right`, then `left`."""
     w1, x1, y1, z1 = left.unbind(-1)
     w2, x2, y2, z2 = right.unbind(-1)
     return torch.stack(
@@ -77,7 +77,7 @@ def pose_matrix(rotation: Rotation, translation: Float[Tensor, "*batch 3"]) -> P
 
 
 def invert_pose(pose: Pose) -> Pose:
-    """The inverse of rigid (..., 4, 4) poses, in closed form."""
+    """Invert rigid (..., 4, 4) poses, in closed form."""
     rotation = pose[..., :3, :3].transpose(-2, -1)
     return pose_matrix(rotation, -(rotation * pose[..., None, :3, 3]).sum(-1))
 
@@ -104,7 +104,7 @@ def transform_points(pose: Pose, points: Float[Tensor, "*points 3"]) -> Float[Te
 
 
 def per_point(matrix: Tensor, points: Tensor) -> Tensor:
-    """Give matrices (*batch, k, k) the singleton dimensions that broadcast them over points (*batch, ..., c)."""
+    """Add singleton dimensions to matrices (*batch, k, k), so that they broadcast over points (*batch, ..., c)."""
     extra = points.ndim - 1 - (matrix.ndim - 2)
     if extra < 0:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""The rigid or similarity transform that best maps one point set to another, in closed form.
+"""Find the rigid or similarity transform that best maps one point set to another, in closed form.
 
-Weighted least squares through the SVD of the cross-covariance (Kabsch 1976, Umeyama 1991), batched and
-differentiable. Used for aligning meshes, pointmaps and trajectories; `geometry/rigid.py` is its robust form.
+Weighted least squares by the SVD of the cross-covariance (Kabsch 1976, Umeyama 1991), batched and differentiable. Used
+to align meshes, pointmaps and trajectories; `geometry/rigid.py` is its robust form.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from codistill.geometry.full_precision import full_precision
 
 @dataclass(frozen=True)
 class Similarity:
-    """x -> scale * rotation x + translation.
+    """The transform x -> scale * rotation x + translation.
 
     Attributes:
         scale: (*batch); ones for a rigid alignment.
@@ -28,7 +28,7 @@ class Similarity:
     translation: Float[Tensor, "*batch 3"]
 
     def apply(self, points: Float[Tensor, "*batch point 3"]) -> Float[Tensor, "*batch point 3"]:
-        """scale * rotation x + translation for every point."""
+        """Apply scale * rotation x + translation to every point."""
         rotated = (self.rotation[..., None, :, :] * points[..., None, :]).sum(-1)
         return self.scale[..., None, None] * rotated + self.translation[..., None, :]
 
@@ -40,7 +40,7 @@ def procrustes(
     *,
     scale: bool = False,
 ) -> Similarity:
-    """The transform from `source` that is closest to `target`.
+    """Find the transform that maps `source` closest to `target`.
 
     Minimizes sum_i w_i |s R x_i + t - y_i|^2 over proper rotations R, translations t and, if `scale`, s > 0.
     Fewer than three points, or points on a line, leave the rotation undetermined: some minimizer is returned.
@@ -59,7 +59,7 @@ def procrustes(
         x, y = source - mean_source[..., None, :], target - mean_target[..., None, :]
         covariance = (share * y).transpose(-2, -1) @ x  # (*batch, 3, 3)
         u, singular, vh = torch.linalg.svd(covariance)
-        # A negative determinant means that a reflection fits best: flipping the weakest axis is the best rotation.
+        # A negative determinant means that a reflection fits best; flipping the weakest axis gives the best rotation.
         sign = torch.det(u @ vh).sign()
         flip = torch.stack((torch.ones_like(sign), torch.ones_like(sign), sign), dim=-1)
         rotation = (u * flip[..., None, :]) @ vh  # (*batch, 3, 3)

@@ -1,4 +1,4 @@
-"""Between pixels and points: projection, unprojection, pointmaps from depth."""
+"""Convert between pixels and points: projection, unprojection, pointmaps from depth."""
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ Intrinsics = Float[Tensor, "... 3 3"]
 def pixel_grid(
     rows: int, columns: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Float[Tensor, "row column 2"]:
-    """The (x, y) of every pixel centre, (row, column, 2): integers, in floating point."""
+    """Coordinates (x, y) of every pixel centre, (row, column, 2): integers, in floating point."""
     y, x = torch.meshgrid(
         torch.arange(rows, device=device, dtype=dtype),
         torch.arange(columns, device=device, dtype=dtype),
@@ -22,9 +22,10 @@ def pixel_grid(
 
 
 def project(points: Float[Tensor, "*points 3"], intrinsics: Intrinsics) -> Float[Tensor, "*points 2"]:
-    """Pixels (x, y) of points in the camera's frame.
+    """Project points of the camera frame to pixels (x, y).
 
-    Points behind the camera are mirrored and points at z = 0 infinite: mask by z > 0 where that matters.
+    Points behind the camera are projected mirrored, and points at z = 0 become infinite: mask by z > 0 where that
+    matters.
 
     Args:
         points: (*batch, ..., 3).
@@ -37,7 +38,7 @@ def project(points: Float[Tensor, "*points 3"], intrinsics: Intrinsics) -> Float
 def unproject(
     pixels: Float[Tensor, "*points 2"], depth: Float[Tensor, "*points"], intrinsics: Intrinsics
 ) -> Float[Tensor, "*points 3"]:
-    """Points in the camera's frame at depth z of pixels (x, y).
+    """Points in the camera frame, at depth z, of pixels (x, y).
 
     Args:
         pixels: (*batch, ..., 2).
@@ -55,9 +56,9 @@ def depth_to_pointmap(
     intrinsics: Intrinsics,
     camera_to_world: Float[Tensor, "... 4 4"] | None = None,
 ) -> Float[Tensor, "*batch row column 3"]:
-    """A pointmap from a depth map: in the camera's frame, or in the world's if its pose is given.
+    """Pointmap from a depth map, in the camera frame, or in the world frame if the pose is given.
 
-    Pixels of unknown depth (0) all land on the camera centre; the caller's mask says which are known.
+    Pixels of unknown depth (0) all lie at the camera centre; the caller's mask says which are known.
     """
     grid = pixel_grid(depth.shape[-2], depth.shape[-1], depth.device, depth.dtype)
     points = unproject(grid.expand(*depth.shape, 2), depth, intrinsics)

@@ -1,6 +1,6 @@
-"""Refinement of a relative pose on its inlier matches: robust Levenberg-Marquardt on the Sampson distance.
+"""Refine a relative pose on its inlier matches: robust Levenberg-Marquardt on the Sampson distance.
 
-The minimal solver of an essential matrix uses five matches; this uses all inliers, over the five degrees of freedom
+The minimal solver of an essential matrix uses five matches. This uses all inliers, over the five degrees of freedom
 that pixels determine (a rotation, a direction). Source: Hartley and Zisserman, section 11.4.
 """
 
@@ -21,23 +21,23 @@ def refine_relative_pose(
     scale: float,
     iterations: int = 20,
 ) -> tuple[FloatArray, FloatArray]:
-    """Refine `pose_b_from_a` of unit translation.
+    """Refine `pose_b_from_a` with unit translation.
 
     Args:
-        rotation, direction: (3, 3) and (3,), the start.
+        rotation, direction: (3, 3) and (3,), the initial pose.
         rays_a, rays_b: (match, 2), inlier matches in normalized image coordinates.
         scale: distance, in those coordinates, at which a match starts to lose weight (Cauchy).
-        iterations: at most so many damped steps.
+        iterations: largest number of damped steps.
 
     Returns:
-        Rotation and unit direction whose robust cost is not above the start's.
+        Rotation and unit direction whose robust cost is not above the initial one.
     """
     rotation, direction = np.array(rotation, dtype=np.float64), np.array(direction, dtype=np.float64)
     damping, cost = 1e-3, _cost(sampson_distance(rotation, direction, rays_a, rays_b), scale)
     for _ in range(iterations):
         error = sampson_distance(rotation, direction, rays_a, rays_b)
         jacobian = sampson_jacobian(rotation, direction, rays_a, rays_b)
-        weight = 1.0 / (1.0 + (error / scale) ** 2)  # (match,): Cauchy's
+        weight = 1.0 / (1.0 + (error / scale) ** 2)  # (match,): Cauchy weights
         normal = jacobian.T @ (weight[:, None] * jacobian)  # (5, 5)
         gradient = jacobian.T @ (weight * error)
         step = -np.linalg.lstsq(normal + damping * np.diag(normal.diagonal()), gradient, rcond=None)[0]
@@ -58,7 +58,7 @@ def refine_relative_pose(
 def sampson_jacobian(
     rotation: FloatArray, direction: FloatArray, rays_a: FloatArray, rays_b: FloatArray
 ) -> FloatArray:
-    """Derivatives (match, 5) of Sampson distances by a rotation vector (3) and the direction's tangent plane (2)."""
+    """Derivatives (match, 5) of Sampson distances: 3 by a rotation vector, 2 by the direction in its tangent plane."""
     error = sampson_distance(rotation, direction, rays_a, rays_b)
     moved = [
         sampson_distance(*_moved(rotation, direction, _STEP * axis), rays_a, rays_b) for axis in np.eye(5)
@@ -67,7 +67,7 @@ def sampson_jacobian(
 
 
 def _moved(rotation: FloatArray, direction: FloatArray, step: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Turn by step[:3] (rotation vector), move the direction by step[3:] in its tangent plane."""
+    """Rotate by step[:3] (rotation vector), and move the direction by step[3:] in its tangent plane."""
     turn = cv2.Rodrigues(np.ascontiguousarray(step[:3]))[0].astype(np.float64)
     tangent = np.linalg.svd(direction[None])[2][1:]  # (2, 3), orthogonal to the direction
     moved = direction + step[3:] @ tangent

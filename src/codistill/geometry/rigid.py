@@ -1,8 +1,8 @@
 """Rigid pose from 3-D to 3-D matches under outliers: RANSAC over the closed-form alignment of three points.
 
-Samples are solved and scored in batches until enough were drawn for the best one's share of inliers; that pose is
-refitted to its inliers until they no longer change. Used where both views have metric points and neither pixels nor
-intrinsics are wanted.
+Samples are solved and scored in batches until enough were drawn for the best one's share of inliers. The best pose is
+refitted to its inliers until they no longer change. Used if both views have metric points, and neither pixels nor
+intrinsics are to be used.
 """
 
 import math
@@ -15,7 +15,7 @@ from codistill.geometry.estimate import FloatArray, PoseEstimate, check_matched
 from codistill.geometry.procrustes import procrustes
 from codistill.geometry.robust import MAX_SAMPLES, PROBABILITY
 
-_BATCH = 500  # samples between two stopping tests
+_BATCH = 500  # samples between stopping tests
 _REFITS = 10
 
 
@@ -28,18 +28,18 @@ def pose_from_point_pairs(
     iterations: int = MAX_SAMPLES,
     seed: int = 0,
 ) -> PoseEstimate | None:
-    """`pose_b_from_a` from matched points in both frames.
+    """Estimate `pose_b_from_a` from matched points in both frames.
 
     Args:
         points_a, points_b: (match, 3), metres. Rows that are not finite are never inliers.
         threshold: largest distance of an inlier, metres.
         probability: wanted probability that one all-inlier sample was drawn.
-        iterations: at most so many samples of three.
-        seed: of the sampling; the same seed gives the same estimate.
+        iterations: largest number of samples of three.
+        seed: seed of the sampling; the same seed gives the same estimate.
 
     Returns:
-        The estimate, its confidence the number of inliers; None with fewer than 3 finite matches or inliers,
-        or inliers that leave the rotation open: copies of one match, or points on a line.
+        The estimate, whose confidence is the number of inliers. None with fewer than 3 finite matches or inliers, or
+        inliers that do not determine the rotation (copies of one match, or points on a line).
 
     Raises:
         ValueError: if the arrays do not match.
@@ -98,7 +98,7 @@ def _consensus(
 
 
 def _triples(count: int, iterations: int, seed: int) -> torch.Tensor:
-    """(iterations, 3) indices, distinct within a row."""
+    """Indices (iterations, 3), distinct within a row."""
     draw = np.random.default_rng(seed)
     first, second, third = (draw.integers(count - i, size=iterations) for i in range(3))
     # Shift the later draws past the earlier ones, so that all triples are equally likely.

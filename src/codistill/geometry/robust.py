@@ -7,12 +7,12 @@ from codistill.errors import ConfigError, unknown_name
 
 PnpSolver = Literal["usac", "p3p", "sqpnp", "epnp"]
 PNP_SOLVERS: tuple[PnpSolver, ...] = get_args(PnpSolver)
-"""Names of `geometry.pnp`'s solvers, the default first."""
+"""Names of the solvers in `geometry.pnp`, the default first."""
 
 MAX_SAMPLES = 10_000
-"""The sample budget of every robust solver: the same, for a fair comparison of methods."""
+"""Largest number of samples of every robust solver; it is the same for all, for a fair comparison of methods."""
 PROBABILITY = 0.9999
-"""Probability that one all-inlier sample was drawn, at which a solver may stop early."""
+"""A solver may stop early once the probability that one all-inlier sample was drawn reaches this value."""
 
 
 class Draws(TypedDict):
@@ -22,12 +22,12 @@ class Draws(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class RobustConfig:
-    """How poses are estimated under outliers, whatever the solver.
+    """How poses are estimated under outliers, with any solver.
 
     Attributes:
         pnp: see `geometry.pnp`.
-        samples: at most so many, of every solver.
-        seed: of their draws.
+        samples: largest number of samples, for every solver.
+        seed: seed of the samples.
     """
 
     pnp: PnpSolver = PNP_SOLVERS[0]

@@ -1,6 +1,6 @@
-"""Rotations as six numbers, two columns before Gram-Schmidt, as networks give them; and as vectors, axis times angle.
+"""Rotations as six numbers (two columns before Gram-Schmidt), as networks predict them, or as vectors (axis * angle).
 
-Six numbers are the first column, then the second, as in `BodyModel.init_6d`. (Files of SPIN's lineage store 3x2
+Six numbers are the first column, then the second, as in `BodyModel.init_6d`. (Files in the tradition of SPIN store 3x2
 matrices row by row instead; read as columns, their identity [1, 0, 0, 1, 0, 0] is degenerate.)
 Source: Zhou et al., "On the Continuity of Rotation Representations" (arXiv 1812.07035).
 """
@@ -14,21 +14,21 @@ from codistill.geometry.full_precision import full_precision
 from codistill.geometry.poses import matrix_to_quaternion, quaternion_to_matrix
 
 DEGENERATE = 1e-6
-"""Length below which a column has no direction."""
+"""Length below which a column counts as having no direction."""
 
 
 def rotation_from_6d(six: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rotation matrices of (..., 6) by Gram-Schmidt, in fp32 or better, differentiable.
+    """Rotation matrices from six numbers (..., 6) by Gram-Schmidt, in fp32 or better, differentiable.
 
-    Where the two columns are parallel, or one is zero, some rotation that agrees with the rest is returned: the result
-    is always a rotation, and gradients are finite.
+    If the two columns are parallel, or one is zero, some rotation that agrees with the rest is returned: the result is
+    always a rotation, and gradients are finite.
     """
     with full_precision(six):
         six = six.float() if six.dtype in (torch.float16, torch.bfloat16) else six
         first = _direction(six[..., :3], torch.tensor([1.0, 0.0, 0.0], device=six.device, dtype=six.dtype))
         second = six[..., 3:]
         second = second - (first * second).sum(-1, keepdim=True) * first
-        # The axis least along `first`, made perpendicular to it: only used where `second` is degenerate.
+        # The axis least aligned with `first`, made perpendicular to it; only used where `second` is degenerate.
         axes = torch.eye(3, device=six.device, dtype=six.dtype)
         axis = axes[first.detach().abs().argmin(-1)]
         spare = normalize(axis - (first * axis).sum(-1, keepdim=True) * first, dim=-1)
@@ -43,7 +43,7 @@ def rotation_to_6d(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*bat
 
 
 def _direction(vector: Tensor, spare: Tensor) -> Tensor:
-    """Unit vectors (..., 3); `spare` where a vector is too short. Gradients are zero there."""
+    """Unit vectors (..., 3); `spare` if a vector is too short, with zero gradient."""
     short = vector.detach().norm(dim=-1, keepdim=True) < DEGENERATE
     return normalize(torch.where(short, spare.expand_as(vector), vector), dim=-1)
 

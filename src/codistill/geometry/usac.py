@@ -1,4 +1,4 @@
-"""OpenCV's USAC: RANSAC with local optimization and a final polish, drawn from a seed; its settings by name."""
+"""Settings of OpenCV's USAC by name: RANSAC with local optimization and a final polish, seeded."""
 
 import cv2
 
@@ -18,9 +18,9 @@ def usac(
 
     Args:
         threshold: largest error of an inlier, in the solver's units.
-        probability: of having seen a sample of inliers alone, at which it stops.
-        iterations: samples at most.
-        seed: of the draws.
+        probability: probability of having drawn an all-inlier sample at which the solver stops.
+        iterations: largest number of samples.
+        seed: seed of the samples.
         score, local, polisher: OpenCV's constants for scoring, local optimization and final polish.
         sample: size of the subsets of local optimization.
     """

@@ -1,4 +1,4 @@
-"""An encoder with a head that stands on its tokens, frozen or not."""
+"""An encoder with a head on its tokens; the encoder is frozen or trained."""
 
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
@@ -14,12 +14,12 @@ Head = TypeVar("Head", bound=nn.Module)
 
 
 class EncoderWithHead(nn.Module, Generic[Head]):
-    """An encoder and a head that fits it; a frozen encoder has no gradient, and `train()` leaves it as it is.
+    """An encoder and a head that fits it; a frozen encoder has no gradient, and `train()` does not change its mode.
 
     Args:
         encoder: any encoder; its width and patch size must be those of the head.
-        head: on top.
-        freeze_encoder: no gradients, evaluation mode.
+        head: the head.
+        freeze_encoder: keep the encoder without gradients, in evaluation mode.
 
     Raises:
         ConfigError: if the two do not fit.
@@ -49,6 +49,6 @@ class EncoderWithHead(nn.Module, Generic[Head]):
         return self
 
     def encode(self, images: Float[Tensor, "batch 3 row column"]) -> Tokens:
-        """Tokens as the head wants them, of ImageNet-normalized images."""
+        """Encode ImageNet-normalized images to tokens, with or without the final norm as the head needs."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_encoder):
             return self.encoder(images, norm=not cast(Any, self.head).config.fresh_norm)

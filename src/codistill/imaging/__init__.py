@@ -1,7 +1,7 @@
-"""Any image file to a uint8 RGB array of any size, for encoders and data.
+"""Decode any image file to a uint8 RGB array of any size, for encoders and data.
 
 header = read_header(data)                      # size after EXIF rotation, without decoding
-image = decode_rgb(data, reduction=4)           # (row, column, 3); JPEGs straight at a quarter of the size
+image = decode_rgb(data, reduction=4)           # (row, column, 3); JPEGs directly at a quarter of the size
 image = read_rgb("photo.tif")
 labels = decode_map(data)                       # (row, column) uint8 or uint16: labels, depth in millimetres
 vectors = decode_vectors(data)                  # (row, column, 3) uint8 or uint16: normals in a stated encoding

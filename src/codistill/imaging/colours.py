@@ -1,4 +1,4 @@
-"""Label maps and depth maps as colours, laid over their image."""
+"""Show label maps and depth maps as colours, also laid over their image."""
 
 from functools import cache
 
@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 
 UNKNOWN = (90, 90, 90)
-"""Grey: ignored, of no class, or without depth."""
+"""Grey for pixels that are ignored, have no class, or no depth."""
 
 
 def number_colours(count: int) -> np.ndarray:
-    """(count, 3) uint8 colours, always the same, far apart for neighbouring numbers; they repeat after 256."""
+    """Fixed colours (count, 3) uint8 that differ strongly between neighbouring numbers; they repeat after 256."""
     return _table()[np.arange(count) % 256]
 
 
 @cache
 def _table() -> np.ndarray:
-    # Always the same length: OpenCV rounds the last few of a row differently.
+    # The table always has the same length, since OpenCV rounds the last few entries of a row differently.
     numbers = np.arange(256)
     hue = (numbers * 0.618034) % 1.0  # steps of the golden angle
     saturation = np.array((0.85, 0.55, 0.70))[numbers % 3]
@@ -26,7 +26,7 @@ def _table() -> np.ndarray:
 
 
 def label_picture(labels: np.ndarray, count: int) -> np.ndarray:
-    """(row, column) uint8 numbers as (row, column, 3) uint8; 255, and numbers from `count` on, are grey."""
+    """Colour (row, column) uint8 numbers as (row, column, 3) uint8; 255, and numbers from `count` on, are grey."""
     table = np.full((256, 3), UNKNOWN, dtype=np.uint8)
     count = min(count, 255)
     table[:count] = number_colours(count)
@@ -34,7 +34,7 @@ def label_picture(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def depth_range(*depths: np.ndarray) -> tuple[float, float]:
-    """Nearest and farthest metres to show of some maps: the 1st and 99th percentile of known depths."""
+    """Range of metres to show for some maps: the 1st and 99th percentile of known depths."""
     known = np.concatenate([depth[np.isfinite(depth) & (depth > 0)] for depth in depths])
     if not known.size:
         return 1.0, 10.0
@@ -43,7 +43,7 @@ def depth_range(*depths: np.ndarray) -> tuple[float, float]:
 
 
 def depth_picture(depth: np.ndarray, nearest: float, farthest: float) -> np.ndarray:
-    """(row, column) metres as (row, column, 3) uint8: near is warm, far is cold, unknown grey (logarithmic)."""
+    """Colour metres (row, column) as (row, column, 3) uint8 on a log scale: near is warm, far is cold, unknown grey."""
     known = np.isfinite(depth) & (depth > 0)
     safe = np.clip(np.where(known, depth, farthest), nearest, farthest)
     part = np.log(safe / nearest) / max(np.log(farthest / nearest), 1e-6)
@@ -52,13 +52,13 @@ def depth_picture(depth: np.ndarray, nearest: float, farthest: float) -> np.ndar
 
 
 def overlay(image: np.ndarray, colours: np.ndarray, strength: float = 0.55) -> np.ndarray:
-    """Colours laid over an image of the same size, both (row, column, 3) uint8."""
+    """Lay colours over an image of the same size, both (row, column, 3) uint8."""
     mixed = image.astype(np.float32) * (1.0 - strength) + colours.astype(np.float32) * strength
     return (mixed + 0.5).astype(np.uint8)
 
 
 def error_colours(wrong: np.ndarray) -> np.ndarray:
-    """Green for 0, yellow between, red for 1 and more: (error,) as (error, 3) uint8."""
+    """Colours (error, 3) uint8 of errors (error,): green for 0, yellow in between, red for 1 and more."""
     hsv = np.full((1, max(1, len(wrong)), 3), (0, 210, 240), dtype=np.uint8)
     hsv[0, : len(wrong), 0] = np.round(60.0 * (1.0 - np.clip(wrong, 0.0, 1.0)))
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, : len(wrong)]

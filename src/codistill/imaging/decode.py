@@ -1,6 +1,6 @@
-"""An encoded image (bytes or a file) to uint8 RGB, upright: what cannot be decoded raises DataError with the reason.
+"""Decode an image (bytes or a file) to upright uint8 RGB; what cannot be decoded raises DataError with the reason.
 
-libjpeg-turbo decodes JPEGs, at a reduced size where that is enough; Pillow decodes JPEGs with warnings and every other
+libjpeg-turbo decodes JPEGs, at a reduced size if that is sufficient. Pillow decodes JPEGs with warnings and every other
 format, and decides whether the image is usable.
 """
 
@@ -30,7 +30,7 @@ class ImageHeader:
     """An encoded image's header.
 
     Attributes:
-        height, width: of the upright image, in pixels.
+        height, width: size of the upright image, in pixels.
         orientation: EXIF orientation of the stored pixels.
         reducible: whether it can be decoded at a reduced size (a JPEG in grey or colour, not CMYK).
     """
@@ -48,11 +48,11 @@ class ImageHeader:
 
 
 def read_header(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> ImageHeader:
-    """Size and orientation of an encoded image, without decoding it.
+    """Read size and orientation of an encoded image, without decoding it.
 
     Args:
         data: the file's bytes.
-        name: of the image in errors.
+        name: name of the image in errors.
         max_pixels: limit of rows * columns; larger images count as decompression bombs.
 
     Raises:
@@ -88,10 +88,10 @@ def decode_rgb(
 
     Args:
         data: the file's bytes.
-        header: `read_header(data)`, if the caller has it; its size is then not checked again.
-        reduction: 1, 2, 4 or 8: decode a JPEG at that part of its size (sides rounded up); see
+        header: `read_header(data)`, if the caller has it; the size is then not checked again.
+        reduction: 1, 2, 4 or 8: decode a JPEG at that fraction of its size (sides rounded up); see
             `covering_reduction`. Other formats, and slightly damaged JPEGs, are decoded at full size.
-        name: of the image in errors.
+        name: name of the image in errors.
         max_pixels: limit of rows * columns of the full image.
 
     Returns:
@@ -113,7 +113,7 @@ def decode_rgb(
 
 
 def read_file(path: str | Path) -> bytes:
-    """Bytes of a regular file of at most 1 GiB.
+    """Read a regular file of at most 1 GiB.
 
     Raises:
         DataError: if it is missing, a folder, a pipe or a device, too large, or cannot be read.
@@ -127,7 +127,7 @@ def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def equivalent_focal(path: str | Path) -> float | None:
-    """Focal length on 35 mm film, in millimetres, from an image file's EXIF; None if missing.
+    """Focal length on 35 mm film, in millimetres, from an image file's EXIF data; None if missing.
 
     Raises:
         DataError: if the file cannot be read or opened.

@@ -1,9 +1,10 @@
-"""Samples of more than 8 bits to 8: the full range becomes 0 to 255, and fewer bits in a wider file are detected.
+"""Convert samples of more than 8 bits to 8 bits: the full range becomes 0 to 255; unscaled lower depths are detected.
 
-A 16-bit file may hold the 10 or 12 bits of a sensor, unscaled: read as 16 bits it is nearly black. PNG's chunk sBIT
-gives the number of significant bits. The standard (PNG specification, "Sample depth scaling") has samples scaled to the
-full range even then, so samples are only scaled here where they cannot have been: all within the significant bits, and
-with low bits that no scaling produces. Without sBIT dark and unscaled pictures look the same, which is an error.
+A 16-bit file may hold the 10 or 12 bits of a sensor, unscaled; read as 16 bits it is nearly black. PNG's chunk sBIT
+gives the number of significant bits. The standard (PNG specification, "Sample depth scaling") requires samples to be
+scaled to the full range even then. So samples are only scaled here if they cannot have been scaled before: all of them
+fit into the significant bits, and their low bits are such as no scaling produces. Without sBIT, dark and unscaled
+pictures look the same, which is an error.
 """
 
 import numpy as np
@@ -12,15 +13,15 @@ from codistill.errors import DataError
 
 _FULL = 65535
 _TOO_DARK = 1 << 12
-"""Below this, no sample of a 16-bit image would become brighter than 15 of 255."""
+"""Below this value, no sample of a 16-bit image would become brighter than 15 of 255."""
 _ROWS = 1024
-"""Rows processed at a time, to save memory for wider numbers."""
+"""Rows processed at once, to save memory for wider numbers."""
 
 
 def eight_bits(
     samples: np.ndarray, significant: tuple[int, ...] = (), *, unscaled: bool = False, full: bool = False
 ) -> np.ndarray:
-    """Bring samples of up to 16 bits to 8.
+    """Convert samples of up to 16 bits to 8 bits.
 
     Args:
         samples: (row, column) or (row, column, channel), integers from 0 to 65535.
@@ -29,7 +30,7 @@ def eight_bits(
         full: the samples are known to use the full range; no picture is too dark.
 
     Raises:
-        DataError: if samples lie outside of 16 bits, or their number of bits is ambiguous.
+        DataError: if samples are outside of 16 bits, or their number of bits is ambiguous.
     """
     low, high = (int(samples.min()), int(samples.max())) if samples.size else (0, 0)
     if low < 0 or high > _FULL:
@@ -61,7 +62,7 @@ def _hold_fewer_bits(samples: np.ndarray, significant: tuple[int, ...]) -> bool:
 
 
 def _can_be_scaled(plane: np.ndarray, bits: int) -> bool:
-    """Whether all samples can result from shifting, repeating or multiplying `bits` to 16."""
+    """Whether all samples can be the result of scaling `bits` to 16 by shifting, repeating or multiplying."""
     top = (plane >> (16 - bits)).astype(np.uint32)
     shifted = top << (16 - bits)
     repeated, width = shifted.copy(), bits
@@ -75,7 +76,7 @@ def _can_be_scaled(plane: np.ndarray, bits: int) -> bool:
 
 
 def _scaled(samples: np.ndarray, top: np.ndarray | np.uint32) -> np.ndarray:
-    """Samples of 0..top as 0..255, rounded."""
+    """Scale samples of 0..top to 0..255, rounded."""
     out = np.empty(samples.shape, dtype=np.uint8)
     for start in range(0, len(samples), _ROWS):
         rows = samples[start : start + _ROWS].astype(np.uint32)

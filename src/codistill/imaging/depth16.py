@@ -1,8 +1,8 @@
-"""Depth in 16 bits, as files and caches hold it: one convention for all of them.
+"""Depth in 16 bits, in one convention for all files and caches.
 
 Numbers are millimetres, unless a unit is given; 0 is unknown; 65535 is infinite: the sky. Other depths beyond 65534
 units are stored as unknown. Without sky (`sky=False`: the depth task's folders and caches) 65535 is a depth, 65.535 m,
-which larger ones are clipped to.
+to which larger ones are clipped.
 """
 
 import numpy as np
@@ -11,15 +11,15 @@ from codistill.errors import DataError
 
 MILLIMETRE = 0.001
 LAST = 65535
-"""The largest number: infinite, where there is a sky."""
+"""The largest number, which means infinite if there is a sky."""
 
 
 def to_metres(values: np.ndarray, unit: float = MILLIMETRE, *, sky: bool = True) -> np.ndarray:
-    """Numbers of a map as fp32 metres: 0 unknown, infinite for sky.
+    """Convert the numbers of a map to fp32 metres: 0 unknown, infinite for sky.
 
     Args:
         values: uint16, of any shape.
-        unit: metres each.
+        unit: metres per unit.
         sky: 65535 is infinite.
 
     Raises:
@@ -32,12 +32,12 @@ def to_metres(values: np.ndarray, unit: float = MILLIMETRE, *, sky: bool = True)
 
 
 def from_metres(depth: np.ndarray, unit: float = MILLIMETRE, *, sky: bool = True) -> np.ndarray:
-    """The inverse of `to_metres`: depth that is not positive, or NaN, is unknown; a known one is at least 1.
+    """The inverse of `to_metres`: depth that is not positive, or NaN, is unknown; known depth becomes at least 1.
 
     Args:
         depth: metres, infinite for sky.
-        unit: metres each.
-        sky: infinity is 65535, and larger depths are unknown; otherwise both are the largest number.
+        unit: metres per unit.
+        sky: infinity becomes 65535, and larger depths are unknown; otherwise both become the largest number.
     """
     numbers = np.round(np.nan_to_num(depth, nan=0.0, posinf=np.inf) * (1 / unit))
     numbers = np.where(depth > 0, np.maximum(numbers, 1), 0)

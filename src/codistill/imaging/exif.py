@@ -1,8 +1,8 @@
-"""Orientation and focal length from EXIF data.
+"""Read orientation and focal length from EXIF data.
 
-EXIF is a TIFF structure (EXIF 2.32 §4.5): a byte order, then directories of 12-byte entries (tag, type, count, value
-or its offset). Real files have any integer type, either byte order, offsets outside of the file, and loops; invalid
-entries count as missing. Nothing here raises.
+EXIF is a TIFF structure (EXIF 2.32 §4.5): a byte order, then directories of 12-byte entries (tag, type, count, value or
+its offset). Real files have any integer type, either byte order, offsets outside of the file, and loops; invalid
+entries count as missing. No function here raises an error.
 """
 
 import struct
@@ -17,14 +17,14 @@ _RATIONALS = {5: "I", 10: "i"}
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Orientation (1 to 8) of an EXIF block, with or without its prefix `Exif`; 1 if missing or invalid."""
+    """Orientation (1 to 8) in an EXIF block, with or without its prefix `Exif`; 1 if missing or invalid."""
     tiff = exif.removeprefix(_PREFIX)
     value = _entry(tiff, _first_folder(tiff), ORIENTATION)
     return int(value) if value is not None and value in range(1, 9) else 1
 
 
 def exif_focal(exif: bytes) -> float | None:
-    """Focal length on 35 mm film in millimetres, or None: 0 means unknown in EXIF."""
+    """Focal length on 35 mm film in millimetres, or None; 0 means unknown in EXIF."""
     tiff = exif.removeprefix(_PREFIX)
     folder = _entry(tiff, _first_folder(tiff), _EXIF_FOLDER)
     value = _entry(tiff, int(folder), _FOCAL_35MM) if folder is not None and 0 < folder < len(tiff) else None
@@ -42,7 +42,7 @@ def _number(tiff: bytes, place: int, letter: str) -> int | float | None:
 
 
 def _first_folder(tiff: bytes) -> int:
-    """Offset of the first directory; 0, that of the header, for none."""
+    """Offset of the first directory; 0, the offset of the header, if there is none."""
     return int(_number(tiff, 4, "I") or 0) if _order(tiff) else 0
 
 

@@ -1,7 +1,7 @@
-"""JPEG through libjpeg-turbo (simplejpeg), decoded straight at 1/1, 1/2, 1/4 or 1/8 of its size.
+"""Decode JPEGs with libjpeg-turbo (simplejpeg), directly at 1/1, 1/2, 1/4 or 1/8 of their size.
 
-The inverse DCT of a smaller block costs less than a full one, and the smaller image less to resize. Only the three
-halvings have vectorized kernels, so other factors are not used.
+The inverse DCT of a smaller block costs less than that of a full one, and the smaller image is cheaper to resize. Only
+the three halvings have vectorized kernels, so other factors are not used.
 """
 
 import re
@@ -14,7 +14,10 @@ REDUCTIONS = (8, 4, 2, 1)
 JPEG_START = b"\xff\xd8\xff"
 
 MAX_SCANS = 500
-"""Passes over the pixels that a JPEG may have; encoders write about ten. libjpeg-turbo's own tests stop there."""
+"""Largest number of scans (passes over the pixels) of a JPEG; encoders write about ten.
+
+libjpeg-turbo's own tests use the same limit.
+"""
 
 _START_OF_SCAN, _APP1, _END = 0xDA, 0xE1, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -22,7 +25,7 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def covering_reduction(available: tuple[int, int], wanted: tuple[int, int]) -> int:
-    """Largest reduction at which a region of `available` pixels still has `wanted` (rows, columns) or more."""
+    """Largest reduction at which a region of `available` pixels still has at least `wanted` (rows, columns)."""
     for reduction in REDUCTIONS:
         if all(have >= reduction * want for have, want in zip(available, wanted, strict=True)):
             return reduction
@@ -30,7 +33,7 @@ def covering_reduction(available: tuple[int, int], wanted: tuple[int, int]) -> i
 
 
 def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Stored (rows, columns) of a JPEG that simplejpeg turns into RGB; None for CMYK and for damaged headers.
+    """Stored (rows, columns) of a JPEG that simplejpeg can convert to RGB; None for CMYK and for damaged headers.
 
     simplejpeg raises KeyError for a chroma subsampling that it has no name for.
     """
@@ -42,7 +45,7 @@ def jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def decode_jpeg(data: bytes, size: tuple[int, int], reduction: int) -> np.ndarray | None:
-    """Stored pixels (row, column, 3) at 1/reduction of `size`, rounded up; None where the decoder warns."""
+    """Stored pixels (row, column, 3) at 1/reduction of `size`, rounded up; None if the decoder warns."""
     rows, columns = (-(-side // reduction) for side in size)
     try:
         return simplejpeg.decode_jpeg(data, min_height=rows, min_width=columns, min_factor=reduction)
@@ -51,7 +54,7 @@ def decode_jpeg(data: bytes, size: tuple[int, int], reduction: int) -> np.ndarra
 
 
 def jpeg_exif(data: bytes) -> bytes:
-    """The first EXIF segment in front of a JPEG's pixels; empty where there is none."""
+    """The first EXIF segment before the pixels of a JPEG; empty if there is none."""
     for marker, start, stop in _segments(data):
         if marker == _APP1 and data[start : start + 6] == b"Exif\0\0":
             return data[start:stop]
@@ -66,7 +69,7 @@ def too_many_scans(data: bytes) -> bool:
             progressive, components = marker not in (0xC0, 0xC1), data[start + 5]
         if marker == _START_OF_SCAN:
             if not progressive and data[start : start + 1] == bytes([components]):
-                return False  # all in one scan: what follows is not read
+                return False  # all components are in one scan, so the rest is not read
             return _count_scans(data, stop) > MAX_SCANS
     return False
 

@@ -1,4 +1,4 @@
-"""Legends of label and depth pictures, as strips to put below them."""
+"""Legends of label and depth pictures, as strips to put below the pictures."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,12 +11,12 @@ _INK = (30, 30, 30)
 
 
 def legend_picture(names: Sequence[str], numbers: Sequence[int], width: int) -> np.ndarray:
-    """A legend (row, width, 3) uint8: the colours of some classes beside their names, in lines.
+    """A legend (row, width, 3) uint8: the colours of some classes next to their names, in lines.
 
     Args:
-        names: of all classes, by number.
+        names: names of all classes, by number.
         numbers: the classes to list.
-        width: in pixels.
+        width: width in pixels.
     """
     font, line, gap = ImageFont.load_default(size=13), 20, 8
     colours = number_colours(len(names))
@@ -48,18 +48,18 @@ def depth_bar(nearest: float, farthest: float, width: int) -> np.ndarray:
 
 
 def error_legend(texts: tuple[str, str], width: int) -> np.ndarray:
-    """What `error_colours` mean: a bar (row, width, 3) uint8 with texts for its two ends."""
+    """Legend of `error_colours`: a bar (row, width, 3) uint8 with texts for its two ends."""
     return _bar(error_colours, texts, width)
 
 
 def depth_legend(width: int) -> np.ndarray:
-    """What colours of depth mean where every picture has a range of its own: a bar (row, width, 3) uint8."""
+    """Legend of depth colours if every picture has its own range: a bar (row, width, 3) uint8."""
     texts = ("near", "far (each row has its own range; grey: unknown)")
     return _bar(lambda part: depth_picture(np.exp(part)[None], 1.0, np.e), texts, width)
 
 
 def _bar(colours: Callable[[np.ndarray], np.ndarray], texts: tuple[str, str], width: int) -> np.ndarray:
-    """A bar with texts for its ends; `colours` gives those of values from 0 to 1."""
+    """A bar with texts for its ends; `colours` maps values from 0 to 1 to colours."""
     font, bar, gap = ImageFont.load_default(size=13), 14, 8
     canvas = Image.new("RGB", (width, bar + 24), (255, 255, 255))
     strip = np.broadcast_to(colours(np.linspace(0.0, 1.0, width - 2 * gap)), (bar - 4, width - 2 * gap, 3))

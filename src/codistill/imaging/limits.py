@@ -1,7 +1,7 @@
-"""Limits of one image: pixels, and sides after resizing.
+"""Limits on a single image: number of pixels, and sides after resizing.
 
-A file of a few hundred bytes can require gigabytes. Sizes are checked before anything is allocated; an image that still
-does not fit into memory is counted as a bad one and does not end a run.
+A file of a few hundred bytes can require gigabytes, so sizes are checked before anything is allocated. An image that
+still does not fit into memory counts as unusable and does not end a run.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ MAX_RESIZED = 1 << 26
 
 
 def check_pixels(height: int, width: int, name: str, max_pixels: int) -> None:
-    """Raise DataError where an image is empty or larger than allowed (a decompression bomb)."""
+    """Raise DataError if an image is empty or larger than allowed (a decompression bomb)."""
     if height * width > max_pixels:
         raise DataError(
             f"{name}: {width}x{height} pixels are more than the {max_pixels} allowed. If the file is meant to be "
@@ -30,7 +30,7 @@ def check_pixels(height: int, width: int, name: str, max_pixels: int) -> None:
 
 
 def check_resized(before: tuple[int, int], after: tuple[int, int]) -> None:
-    """Raise DataError where resizing (rows, columns) would leave nothing, or enlarge beyond `MAX_RESIZED`."""
+    """Raise DataError if resizing (rows, columns) would leave nothing, or enlarge beyond `MAX_RESIZED`."""
     if min(after) < 1:
         raise DataError(
             f"an image of {before[1]}x{before[0]} pixels would become {after[1]}x{after[0]}: nothing is left of its "
@@ -45,7 +45,7 @@ def check_resized(before: tuple[int, int], after: tuple[int, int]) -> None:
 
 @contextmanager
 def bad_image(name: str) -> Iterator[None]:
-    """Turn errors of memory, OpenCV and PyTorch over one image into a DataError that names it."""
+    """Turn memory, OpenCV and PyTorch errors about one image into a DataError that names it."""
     try:
         yield
     except (MemoryError, cv2.error) as error:

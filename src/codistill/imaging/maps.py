@@ -1,4 +1,4 @@
-"""Images of stored numbers (labels, depth, vectors), not of brightness."""
+"""Decode images that store numbers (labels, depth, vectors) instead of brightness."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from codistill.imaging.orientation import orient
 from codistill.imaging.pillow import PILLOW_ERRORS, Opened, open_pillow
 
 _EXACT = ("PNG", "TIFF", "BMP", "GIF", "PPM", "TGA")
-"""Formats without loss; JPEG is lossy, and JPEG 2000 may be."""
+"""Lossless formats; JPEG is lossy, and JPEG 2000 may be."""
 _BITS_PER_SAMPLE = 258
 
 
@@ -17,11 +17,11 @@ def decode_map(data: bytes, *, name: str = "map", max_pixels: int = MAX_PIXELS) 
     """Decode a one-channel image of 1 to 16 bits to the numbers stored in it.
 
     Returns:
-        (row, column), uint8 or uint16, upright by the file's EXIF; palette images give their indices.
+        (row, column), uint8 or uint16, upright according to EXIF; palette images give their indices.
 
     Raises:
-        DataError: if the data is damaged, of a format that changes values, or has more than one channel or more than
-            16 bits.
+        DataError: if the data is damaged, of a format that changes values, or has more than one channel or more than 16
+            bits.
     """
     opened = _open_exact(data, name, max_pixels)
     image = opened.image
@@ -39,13 +39,14 @@ def decode_map(data: bytes, *, name: str = "map", max_pixels: int = MAX_PIXELS) 
 
 
 def decode_vectors(data: bytes, *, name: str = "vectors", max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decode an RGB image of 8 bits a channel, or a PNG of 16, to the numbers stored in it.
+    """Decode an RGB image of 8 bits per channel, or a PNG of 16, to the numbers stored in it.
 
     Returns:
-        (row, column, 3), uint8 or uint16, red first, upright by the file's EXIF.
+        (row, column, 3), uint8 or uint16, red first, upright according to EXIF.
 
     Raises:
-        DataError: if the data is damaged, of a format that changes values, or has not three channels of 8 or 16 bits.
+        DataError: if the data is damaged, of a format that changes values, or does not have three channels of 8 or 16
+            bits.
     """
     opened = _open_exact(data, name, max_pixels)
     image, png = opened.image, opened.png
@@ -64,7 +65,7 @@ def decode_vectors(data: bytes, *, name: str = "vectors", max_pixels: int = MAX_
 
 
 def _deep_colour(opened: Opened) -> np.ndarray:
-    """16 bits a channel; Pillow decodes only the high half."""
+    """Decode 16 bits per channel; Pillow decodes only the high half."""
     decoded = cv2.imdecode(np.frombuffer(opened.data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16:
         raise ValueError("damaged samples of 16 bits")
@@ -106,7 +107,7 @@ def _stored(opened: Opened) -> np.ndarray:
 
 
 def _unstretched(values: np.ndarray, data: bytes) -> np.ndarray:
-    """A PGM's numbers: its header's third number is the maximum, which Pillow has stretched to 255 or 65535."""
+    """Restore a PGM's numbers: its header's third number is the maximum, which Pillow has stretched to 255 or 65535."""
     words = [word for line in data[:1000].split(b"\n") for word in line.partition(b"#")[0].split()]
     if data[:2] not in (b"P2", b"P5") or len(words) < 4:
         return values

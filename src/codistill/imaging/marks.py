@@ -1,4 +1,4 @@
-"""Drawings over an image: points, outlines and skeletons, and matches between two images."""
+"""Draw over an image: points, outlines and skeletons, and matches between two images."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _GAP = 8
 
 
 def with_silhouettes(image: np.ndarray, instances: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
-    """The image (row, column, 3) uint8 with some instances of a map (row, column) tinted and outlined."""
+    """The image (row, column, 3) uint8 with chosen instances of a map (row, column) tinted and outlined."""
     out = image.astype(np.float32)
     colours = number_colours(max([*numbers, 1]) + 1).astype(np.float32)
     for number in numbers:
@@ -26,7 +26,7 @@ def with_silhouettes(image: np.ndarray, instances: np.ndarray, numbers: Sequence
 
 
 def with_skeletons(image: np.ndarray, joints: np.ndarray, chains: Sequence[Sequence[int]]) -> np.ndarray:
-    """The image with bones drawn between joints (person, joint, 2) along chains of joint numbers."""
+    """The image with bones between joints (person, joint, 2), drawn along chains of joint numbers."""
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
     for person in joints:
@@ -39,7 +39,7 @@ def with_skeletons(image: np.ndarray, joints: np.ndarray, chains: Sequence[Seque
 
 
 def with_points(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The image with numbered points (N, 2) as dots whose colour tells the number."""
+    """The image with numbered points (N, 2) as dots, whose colour shows the number."""
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
     for (x, y), colour in zip(points.tolist(), number_colours(len(points)).tolist(), strict=True):
@@ -57,14 +57,14 @@ def match_picture(
     most: int = 60,
     colours: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Both images at one height with lines between matched pixels, (row, column, 3) uint8.
+    """Draw both images at one height with lines between matched pixels, (row, column, 3) uint8.
 
     Args:
         image_a, image_b: uint8 (row, column, 3), of any sizes.
-        pixels_a, pixels_b: (match, 2) in them.
-        height: of the picture, pixels.
-        most: lines drawn, evenly spread over the matches.
-        colours: (match, 3) uint8; None: hues by the matches' order.
+        pixels_a, pixels_b: (match, 2), pixels in these images.
+        height: height of the picture, pixels.
+        most: largest number of lines, evenly spread over the matches.
+        colours: (match, 3) uint8; None: hues in the order of the matches.
     """
     scales = [height / image.shape[0] for image in (image_a, image_b)]
     shown = [

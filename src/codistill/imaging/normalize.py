@@ -1,4 +1,4 @@
-"""From pixels to network input and back: the one place where images are normalized by ImageNet's constants."""
+"""Convert pixels to network input and back: the one place where images are normalized by ImageNet's constants."""
 
 import torch
 from jaxtyping import Float, Num
@@ -11,24 +11,24 @@ Pixels = Num[Tensor, "batch row column 3"]
 
 
 def unit_range(pixels: Pixels) -> Images:
-    """Pixels in 0 to 255 as float in 0 to 1, channels first, on their device."""
+    """Convert pixels in 0 to 255 to float in 0 to 1, channels first, on their device."""
     return _channels_first(pixels).div_(255)
 
 
 def imagenet_normalize_(images: Images) -> Images:
-    """Normalize images in 0 to 1 by ImageNet's mean and deviation, in place, without a copy to the device."""
+    """Normalize images in 0 to 1 by ImageNet's mean and standard deviation, in place, without a copy to the device."""
     for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
         images[:, channel].sub_(mean).div_(std)
     return images
 
 
 def normalized(pixels: Pixels) -> Images:
-    """Pixels in 0 to 255 as ImageNet-normalized float, channels first, on their device."""
+    """Convert pixels in 0 to 255 to ImageNet-normalized float, channels first, on their device."""
     return imagenet_normalize_(unit_range(pixels))
 
 
 def normalized_in_one_pass(pixels: Pixels) -> Images:
-    """The same up to rounding, by one product and one difference per value, for the batches of distillation."""
+    """As `normalized` up to rounding, by one product and one difference per value, for the batches of distillation."""
     images = _channels_first(pixels)
     for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
         images[:, channel].mul_(1 / (255 * std)).sub_(mean / std)
@@ -36,7 +36,7 @@ def normalized_in_one_pass(pixels: Pixels) -> Images:
 
 
 def unnormalized(images: Images) -> Images:
-    """ImageNet-normalized images back in 0 to 1."""
+    """Convert ImageNet-normalized images back to 0 to 1."""
     mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (images * std + mean).clamp(0, 1)
 

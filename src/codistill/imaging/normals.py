@@ -1,7 +1,7 @@
-"""Surface normals as colours: unit vectors in the camera's frame (x right, y down, z forward), and RGB.
+"""Convert surface normals between unit vectors in the camera frame (x right, y down, z forward) and RGB.
 
-Everywhere in codistill they point towards the camera, and (0, 0, 0) is unknown. In a file a channel is (n + 1) / 2 of
-its largest value; black, and vectors shorter than 0.1, are unknown.
+Everywhere in codistill they point towards the camera, and (0, 0, 0) is unknown. In a file, a channel is (n + 1) / 2
+times its largest value; black, and vectors shorter than 0.1, are unknown.
 """
 
 from collections.abc import Mapping
@@ -13,26 +13,26 @@ import numpy as np
 from codistill.errors import DataError
 
 AXES = {"red": ("right", "left"), "green": ("down", "up"), "blue": ("forward", "towards")}
-"""Directions of a channel's high values: along an axis of the camera, or against it (towards the camera)."""
+"""Directions of a channel's high values: along a camera axis, or against it (towards the camera)."""
 _SHORT, _UNIT, _MOST_WRONG = 0.1, (0.9, 1.1), 0.05
 _GREY = (90, 90, 90)
 
 
 @dataclass(frozen=True)
 class Colours:
-    """RGB values as normals.
+    """Converts RGB values to normals.
 
     Attributes:
-        signs: 1 where high values of red, green, blue point right, down, forward; -1 for left, up, towards the camera.
+        signs: 1 if high values of red, green, blue point right, down, forward; -1 for left, up, towards the camera.
     """
 
     signs: tuple[int, int, int] = (1, 1, 1)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Unit vectors, (0, 0, 0) unknown.
+        """Unit vectors; (0, 0, 0) is unknown.
 
         Raises:
-            DataError: for values that are no unit vectors, or point away from the camera.
+            DataError: for values that are not unit vectors, or point away from the camera.
         """
         vectors = values.astype(np.float32) * (2 / np.iinfo(values.dtype).max) - 1
         length = np.linalg.norm(vectors, axis=-1)
@@ -55,10 +55,10 @@ class Colours:
 
 
 def colours_of(said: Mapping[str, object], path: Path) -> Colours:
-    """The encoding in a file's description of the channels.
+    """The encoding of the channels, as described in a file.
 
     Raises:
-        DataError: unless it names one of two directions for each.
+        DataError: unless the description names one of two directions for each channel.
     """
     if set(said) != set(AXES) or any(said[name] not in allowed for name, allowed in AXES.items()):
         listed = ", ".join(f'"{name}": {" or ".join(allowed)}' for name, allowed in AXES.items())
@@ -68,7 +68,7 @@ def colours_of(said: Mapping[str, object], path: Path) -> Colours:
 
 
 def normals_picture(normals: np.ndarray) -> np.ndarray:
-    """(row, column, 3) vectors as uint8 in the usual colours: red right, green up, blue towards the viewer.
+    """Show (row, column, 3) vectors as uint8 in the usual colours: red right, green up, blue towards the viewer.
 
     That is ((x, -y, -z) + 1) / 2; unknown is grey.
     """

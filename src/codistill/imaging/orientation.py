@@ -1,15 +1,15 @@
-"""EXIF orientation applied to an array: the true sides of the stored row 0 and column 0; 1 is upright."""
+"""Apply EXIF orientation to an array: it states the true sides of the stored row 0 and column 0; 1 is upright."""
 
 import numpy as np
 
 
 def swaps_sides(orientation: int) -> bool:
-    """Whether the upright image has the stored one's height as its width."""
+    """Whether the width of the upright image is the height of the stored one."""
     return orientation >= 5
 
 
 def orient(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn stored pixels (row, column, ...) upright; a view, not a copy."""
+    """Rotate or mirror stored pixels (row, column, ...) to be upright; a view, not a copy."""
     if swaps_sides(orientation):
         image = image.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

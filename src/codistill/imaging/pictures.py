@@ -1,4 +1,4 @@
-"""Sheets of pictures: captioned grids, and pictures put together; written as PNG, JPEG or WebP."""
+"""Combine pictures: grids with captions, and pictures next to each other; written as PNG, JPEG or WebP."""
 
 import math
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def as_picture(values: np.ndarray, cell: tuple[int, int]) -> Image.Image:
-    """An array (row, column, 3) as the largest picture of its shape that fits a cell (rows, columns).
+    """Resize an array (row, column, 3) to the largest picture of its aspect ratio that fits a cell (rows, columns).
 
-    Bytes, or floats in [0, 1]. Small maps keep hard pixel edges; photographs are smoothed.
+    The array holds bytes, or floats in [0, 1]. Small maps keep hard pixel edges; photographs are smoothed.
     """
     if values.dtype != np.uint8:
         values = (np.clip(values, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
@@ -33,13 +33,13 @@ def as_picture(values: np.ndarray, cell: tuple[int, int]) -> Image.Image:
 def grid_picture(
     rows: Sequence[Sequence[np.ndarray]], captions: Sequence[str], cell: tuple[int, int]
 ) -> Image.Image:
-    """Rows of equally many images under one caption per column.
+    """Rows with the same number of images each, under one caption per column.
 
     Args:
         rows: arrays (row, column, 3), uint8 or floats in [0, 1].
-        captions: one per column; none leaves their line out.
-        cell: rows and columns of the largest picture, in pixels; rows of wide pictures are lower, and columns of high
-            ones narrower, as long as their captions fit.
+        captions: one per column; without captions their line is left out.
+        cell: rows and columns of the largest picture, in pixels; rows of wide pictures are lower, and columns of tall
+            pictures narrower, as long as their captions fit.
     """
     columns = max(map(len, (captions, *rows)))
     start = (CAPTION_HEIGHT if captions else 0) + GAP
@@ -60,7 +60,7 @@ def grid_picture(
 
 
 def below(*pictures: np.ndarray, gap: int = 0) -> np.ndarray:
-    """Pictures (row, column, 3) uint8 below each other, on white where one is narrower."""
+    """Place pictures (row, column, 3) uint8 below each other; narrower ones are padded with white."""
     width = max(picture.shape[1] for picture in pictures)
     rows = [
         np.pad(
@@ -72,7 +72,7 @@ def below(*pictures: np.ndarray, gap: int = 0) -> np.ndarray:
 
 
 def beside(*pictures: np.ndarray, gap: int = 0) -> np.ndarray:
-    """Pictures (row, column, 3) uint8 beside each other, on white where one is lower."""
+    """Place pictures (row, column, 3) uint8 next to each other; lower ones are padded with white."""
     return below(*(picture.swapaxes(0, 1) for picture in pictures), gap=gap).swapaxes(0, 1)
 
 
@@ -85,10 +85,10 @@ def _write_captions(canvas: Image.Image, captions: Sequence[str], width: int) ->
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a picture; folders are made.
+    """Write a picture; missing folders are created.
 
     Raises:
-        DataError: if the suffix is not a picture's.
+        DataError: if the suffix is not that of a picture.
         WriteError: if the file cannot be written.
     """
     if path.suffix.lower() not in _FORMATS:
@@ -98,6 +98,6 @@ def save_picture(picture: Image.Image, path: Path) -> None:
 
 
 def save_array(values: np.ndarray, path: Path) -> None:
-    """Write an array as `.npy`, whole or not at all; see `files/writing.py`."""
+    """Write an array as `.npy`, atomically; see `files/writing.py`."""
     with atomically(path) as temporary, temporary.open("wb") as file:
         np.save(file, values)

@@ -1,9 +1,9 @@
-"""Everything that is not a plain JPEG: Pillow opens it, and each pixel format becomes 8-bit RGB in a stated way.
+"""Decode everything that is not a plain JPEG with Pillow, and convert each pixel format to 8-bit RGB in a defined way.
 
-Only the formats of `FORMATS` are tried: some of Pillow's start other programs (a file that begins with `%!PS` starts
-Ghostscript, whatever its name). Samples of 16 bits are scaled to 8 (`deep.py`); transparency is laid over white; CMYK,
-palette and the rest follow Pillow; of an animation the first frame is used; floating point has no known range and is
-refused.
+Only the formats in `FORMATS` are tried: some of Pillow's readers start other programs (a file that begins with `%!PS`
+starts Ghostscript, whatever its name). Samples of 16 bits are scaled to 8 (`deep.py`). Transparency is laid over white.
+CMYK, palettes and the rest are converted by Pillow. Of an animation the first frame is used. Floating point has no
+known range and is refused.
 """
 
 import io
@@ -56,12 +56,12 @@ _LIMIT = threading.Lock()
 
 @dataclass(frozen=True)
 class Opened:
-    """An image that is opened, not decoded.
+    """An image that is opened but not decoded.
 
     Attributes:
-        image: stored pixels; of a TIFF, Pillow applies the orientation when decoding.
+        image: stored pixels; for a TIFF, Pillow applies the orientation when decoding.
         orientation: EXIF orientation still to be applied.
-        data: the file; of a PNG, the chunks that its pixels need. png: the rest of a PNG.
+        data: the file; for a PNG, only the chunks that its pixels need. png: the other facts of a PNG.
     """
 
     image: Image.Image
@@ -71,7 +71,7 @@ class Opened:
 
 
 def open_pillow(data: bytes, name: str, max_pixels: int) -> Opened:
-    """Open, without decoding, an encoded image.
+    """Open an encoded image without decoding it.
 
     Raises:
         DataError: if no reader knows the format, or the image has more than `max_pixels` pixels.
@@ -98,7 +98,7 @@ def open_pillow(data: bytes, name: str, max_pixels: int) -> Opened:
 
 @contextmanager
 def _pillow_allows(pixels: int) -> Iterator[None]:
-    """While a file is read, raise Pillow's own limit, which is global to the process, to the caller's."""
+    """Raise Pillow's own limit, which is global to the process, to the caller's while a file is read."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is None or pixels <= limit:
         yield
@@ -112,7 +112,7 @@ def _pillow_allows(pixels: int) -> Iterator[None]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """(rows, columns) of a WebP's canvas, which Pillow allocates when it opens the file; (1, 1) for others."""
+    """Size (rows, columns) of a WebP's canvas, which Pillow allocates when opening the file; (1, 1) otherwise."""
     if data[:4] != b"RIFF" or data[8:16] != b"WEBPVP8X":
         return 1, 1
     columns, rows = (int.from_bytes(data[place : place + 3], "little") + 1 for place in (24, 27))
@@ -120,7 +120,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _tile_size(image: Image.Image) -> tuple[int, int]:
-    """(rows, columns) of a TIFF's tiles, which are decoded whole even for small images; else (1, 1)."""
+    """Size (rows, columns) of a TIFF's tiles, which are decoded as a whole even for small images; else (1, 1)."""
     tags = getattr(image, "tag_v2", {})
     columns, rows = (tags.get(tag, 1) for tag in _TILE_SIDES)
     return (rows, columns) if isinstance(rows, int) and isinstance(columns, int) else (1, 1)
@@ -154,7 +154,7 @@ def load_pillow(opened: Opened, name: str) -> np.ndarray:
 
 
 def pillow_to_rgb(image: Image.Image) -> np.ndarray:
-    """Upright (row, column, 3) uint8 of a PIL image in any mode but `F`.
+    """Convert a PIL image in any mode but `F` to upright (row, column, 3) uint8.
 
     Raises:
         DataError: for pixels of unknown range.
@@ -164,14 +164,14 @@ def pillow_to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _memory_orientation(image: Image.Image) -> int:
-    """As `_orientation`, for an image that a caller opened, and may have changed."""
+    """As `_orientation`, for an image that a caller has opened and may have changed."""
     try:
         if image.format == "TIFF":
             image.load()
         if image.format == "PNG" and not getattr(image, "is_animated", False):
             return exif_orientation(
                 image.info.get("exif", b"")
-            )  # getexif would decode the image to look behind it
+            )  # getexif would decode the image to find chunks after its pixels
         value = image.getexif().get(ORIENTATION, 1)
     except PILLOW_ERRORS:
         return 1
@@ -194,7 +194,7 @@ def _file_rgb(opened: Opened) -> np.ndarray:
 
 
 def _deep_png(opened: Opened, png: Png) -> np.ndarray:
-    """16 bits a channel; of colours Pillow decodes only the high half."""
+    """Decode 16 bits per channel; for colour images Pillow decodes only the high half."""
     samples = np.asarray(opened.image)
     if png.colour != 0:
         decoded = cv2.imdecode(np.frombuffer(opened.data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -216,7 +216,7 @@ def _deep_png(opened: Opened, png: Png) -> np.ndarray:
 
 
 def _deep_tiff(opened: Opened, bits: tuple[int, ...]) -> np.ndarray:
-    """More than 8 bits a channel: grey as Pillow reads it, colour by its high half."""
+    """Decode more than 8 bits per channel: grey as Pillow reads it, colour by its high half."""
     image = opened.image
     if image.mode == "F":
         return _rgb(image)
@@ -248,7 +248,7 @@ def _grey(values: np.ndarray) -> np.ndarray:
 
 
 def _over_white(layers: np.ndarray) -> np.ndarray:
-    """(row, column, RGBA) uint8 over white, in chunks of rows: at once it would take three more images in memory."""
+    """Lay (row, column, RGBA) uint8 over white, in chunks of rows to save the memory of three more images."""
     if layers[..., 3].min(initial=255) == 255:
         return np.ascontiguousarray(layers[..., :3])
     out = np.empty((*layers.shape[:2], 3), dtype=np.uint8)

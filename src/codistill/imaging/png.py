@@ -1,8 +1,8 @@
-"""A PNG reduced to what its pixels need, so that nothing else in it can fail, cost memory, or be guessed.
+"""Reduce a PNG to what its pixels need, so that nothing else in it can fail, cost memory, or be guessed.
 
 Texts, colour profiles and further frames may be compressed or damaged in files that every viewer shows; no pixel
 depends on them here. As in libpng, an ancillary chunk (PNG specification §5.4: lower-case first letter) with a wrong
-checksum is dropped; in a critical chunk that is an error.
+checksum is dropped; in a critical chunk it is an error.
 """
 
 import struct
@@ -20,12 +20,12 @@ _EXTRA: tuple[bytes, ...] = (b"tRNS", b"sBIT", b"eXIf")
 
 @dataclass(frozen=True)
 class Png:
-    """The kept parts of a PNG file.
+    """The parts of a PNG file that are kept.
 
     Attributes:
-        data: a PNG file of its header, palette, transparency and pixels.
-        exif: the EXIF block, from anywhere in the file; empty for none.
-        depth: bits of a sample as stored: 1, 2, 4, 8 or 16.
+        data: a PNG file with only header, palette, transparency and pixels.
+        exif: the EXIF block, from anywhere in the file; empty if there is none.
+        depth: bits per sample as stored: 1, 2, 4, 8 or 16.
         colour: PNG's colour type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha.
         significant: significant bits of each channel, if in the file (sBIT); else empty.
     """
@@ -38,7 +38,7 @@ class Png:
 
 
 def reduce_png(data: bytes, name: str) -> Png:
-    """Keep what the pixels need.
+    """Keep only what the pixels need.
 
     Raises:
         DataError: if the file does not start with a PNG's header, or consists of far too many chunks.
@@ -51,9 +51,9 @@ def reduce_png(data: bytes, name: str) -> Png:
         length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         stop = position + 12 + length
         if kind == b"IEND" or (pixels and kind != b"IDAT" and stop > len(data)):
-            break  # behind the pixels, a truncated chunk does not matter
+            break  # after the pixels, a truncated chunk does not matter
         if len(kind) < 4 or stop > len(data):
-            kept.append(data[position:])  # truncated within its pixels: its reader raises
+            kept.append(data[position:])  # truncated within its pixels: the reader will raise the error
             return _parts(data, kept, extra)
         if kind in _PIXELS:
             pixels = pixels or kind == b"IDAT"

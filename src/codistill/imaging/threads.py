@@ -1,6 +1,6 @@
-"""OpenCV's threads around worker processes.
+"""Manage OpenCV's threads around worker processes.
 
-OpenCV's thread pool does not survive a fork: a forked child that resizes the pool waits for ever for threads that it
+OpenCV's thread pool does not survive a fork: a forked child that resizes the pool waits forever for threads that it
 does not have. So the parent empties the pool before workers start, and a worker that inherits a count of one keeps it.
 """
 
@@ -12,7 +12,7 @@ import cv2
 
 @contextmanager
 def without_opencv_threads() -> Iterator[None]:
-    """While workers are started: this process has no OpenCV threads that they could inherit."""
+    """Context in which workers are started: this process has no OpenCV threads that they could inherit."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -22,6 +22,6 @@ def without_opencv_threads() -> Iterator[None]:
 
 
 def use_one_opencv_thread() -> None:
-    """In a worker: one thread, since there is one process per core."""
+    """Use one thread in a worker, since there is one process per core."""
     if cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)

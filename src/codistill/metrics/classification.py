@@ -1,4 +1,4 @@
-"""Classification scores: class scores and true classes in, hits per image out, and their mean by image or by class."""
+"""Classification scores: hits per image from class scores and true classes, and their mean over images or classes."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ def hits_at(
 ) -> Bool[Tensor, "image rank"]:
     """Whether the true class is among the k best, for each k in `ranks`.
 
-    Ties count against the true class: it must have fewer than k classes with an equal or higher score. So rows of equal
-    scores never score better than chance.
+    Ties count against the true class: it must have fewer than k other classes with an equal or higher score. So rows of
+    equal scores never score better than chance.
 
     Raises:
         DataError: if the shapes do not fit.
@@ -32,7 +32,7 @@ def hits_at(
 
 
 def mean_per_class(values: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over classes of the mean over a class's images of (image,) values, e.g. of top-1 hits."""
+    """Mean over classes of the mean over the images of a class, for values (image,) such as top-1 hits."""
     values, labels = np.asarray(values, dtype=np.float64), np.asarray(labels)
     if values.shape != labels.shape or values.size == 0:
         raise DataError(f"one value per image is needed; got {values.shape} values and {labels.shape} labels")

@@ -1,7 +1,7 @@
-"""Matching by features alone: nearest neighbours with the ratio test, errors against known geometry, key-points found.
+"""Match features alone: nearest neighbours with the ratio test, errors against known geometry, location of keypoints.
 
-Features and positions in; matches, errors and shares out. Sources: Probe3D (arXiv 2404.08636), section 4, for
-geometric matches; SPair-71k (arXiv 1908.10543), section 5, for the share of correct key-points (PCK).
+Takes features and positions, gives matches, errors and shares. Sources: Probe3D (arXiv 2404.08636), section 4, for
+geometric matches; SPair-71k (arXiv 1908.10543), section 5, for the percentage of correct keypoints (PCK).
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from codistill.geometry.poses import transform_points
 from codistill.geometry.projection import project
 
 _AT_ONCE = 16_000_000
-"""Similarities held at a time: 64 MB in fp32."""
+"""Number of similarities in memory at once: 64 MB in fp32."""
 _CHANNELS = 32
-"""Channels upsampled at a time."""
+"""Number of channels upsampled at once."""
 _SMALLEST = 1e-9
-"""Cosine distance below which two features are equal."""
+"""Cosine distance below which two features count as equal."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Matches:
     """The best matches of one set of features in another, in order of confidence.
 
     Attributes:
-        first, second: positions in the two sets.
-        confidence: in [0, 1] after the ratio test, else the cosine similarity.
+        first, second: indices in the two sets.
+        confidence: in [0, 1] with the ratio test, else the cosine similarity.
     """
 
     first: Int[Tensor, " match"]
@@ -46,13 +46,13 @@ def best_matches(
     ratio: bool = True,
     at_once: int = _AT_ONCE,
 ) -> Matches:
-    """The `count` most confident of the nearest neighbours in the second set, one for each of the first.
+    """Match each feature of the first set to its nearest neighbour in the second; keep the `count` most confident.
 
     Args:
-        first, second: features of any length. Without two in the second set there is no match.
-        count: how many to keep, where there are as many.
-        ratio: confidence is 1 - distance / second nearest distance; False: the cosine similarity.
-        at_once: similarities held at a time.
+        first, second: features of any length. If the second set has fewer than two, there is no match.
+        count: largest number of matches to keep.
+        ratio: confidence is 1 - distance / distance of the second nearest; False: the cosine similarity.
+        at_once: number of similarities in memory at once.
     """
     if len(first) == 0 or len(second) < 2:
         nothing = torch.zeros(0, dtype=torch.int64, device=first.device)
@@ -68,7 +68,7 @@ def best_matches(
 
 
 def _two_nearest(part: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices in `other` of the nearest ones, and similarities (one, 2) of the nearest and second nearest."""
+    """Indices in `other` of the nearest features, and similarities (one, 2) of the nearest and the second nearest."""
     similarity = part @ other.T  # (one, other)
     best, index = similarity.max(1)
     # -2 is below every cosine. Two passes over a row are faster than sorting it.
@@ -83,16 +83,17 @@ def geometric_errors(
     pose_2_from_1: Float[Tensor, "4 4"],
     intrinsics2: Float[Tensor, "3 3"],
 ) -> tuple[Float[Tensor, "match 2"], Float[Tensor, " match"]]:
-    """Errors of matches, in the second image and in space, without a test of visibility there.
+    """Errors of matches in the second image and in 3-D, without a test of visibility.
 
     Args:
-        points1, points2: of the matched pixels, each in its own camera's frame, metres.
+        points1, points2: 3-D points of the matched pixels, each in its own camera's frame, metres.
         pixels2: the matched pixels (x, y) of the second view.
-        pose_2_from_1: from the first camera's frame to the second's.
-        intrinsics2: of the second view.
+        pose_2_from_1: transform from the first camera's frame to the second's.
+        intrinsics2: intrinsics of the second view.
 
     Returns:
-        (match, 2) pixels in x and y, infinite for points behind the second camera; (match,) metres.
+        Errors (match, 2) in pixels along x and y, infinite for points behind the second camera; errors (match,) in
+        metres.
     """
     moved = transform_points(pose_2_from_1, points1)
     offset = pixels2 - project(moved, intrinsics2)
@@ -100,7 +101,7 @@ def geometric_errors(
 
 
 def binned(values: Float[Tensor, " pair"], edges: Sequence[float]) -> Int[Tensor, " pair"]:
-    """Index of each value's bin [edge, next edge); -1 outside of all."""
+    """Index of each value's bin [edge, next edge); -1 for values outside of all bins."""
     number = torch.bucketize(values, torch.tensor(edges, dtype=values.dtype), right=True) - 1
     return torch.where(number < len(edges) - 1, number, -1)
 
@@ -111,16 +112,16 @@ def locate_keypoints(
     keypoints: Float[Tensor, "point 2"],
     upsampled: tuple[int, int] | None = None,
 ) -> Float[Tensor, "point 2"]:
-    """Positions of one image's key-points in another: those of the most similar features.
+    """Locate one image's keypoints in another image, at the most similar features.
 
-    As in Probe3D, features are normalized, a key-point's feature is interpolated with the map's corners at the image's,
-    and the position found is the cell's upper left corner. With `upsampled`, features are first resized to so many
+    As in Probe3D, features are normalized, a keypoint's feature is interpolated with the map's corners at the image's,
+    and the position found is the upper left corner of a cell. With `upsampled`, features are first resized to that many
     pixels, and both positions are relative to pixel centres.
 
     Args:
-        source, target: maps of square images, of one shape.
+        source, target: feature maps of square images, of equal shape.
         keypoints: (x, y) in [0, 1] of the source image.
-        upsampled: rows and columns of pixels; None: the cells themselves.
+        upsampled: rows and columns of pixels; None: search the cells themselves.
 
     Returns:
         (point, 2), (x, y) in [0, 1] of the target image.
@@ -132,7 +133,7 @@ def locate_keypoints(
         shift = 0.0
     else:
         wanted = grid_sample(source[None], grid, align_corners=False, padding_mode="border")
-        # Upsampling and products commute; only the lengths need upsampled features, a few channels at a time.
+        # Upsampling and dot products commute, so only the lengths need upsampled features, a few channels at a time.
         heat = _upsampled(_heat(wanted, target), upsampled)
         lengths = sum(_upsampled(part, upsampled).square().sum(0) for part in target.split(_CHANNELS))
         heat = heat / torch.as_tensor(lengths).sqrt().clamp(min=_SMALLEST)
@@ -144,7 +145,7 @@ def locate_keypoints(
 
 
 def _heat(wanted: Tensor, cells: Tensor) -> Tensor:
-    """(point, row, column): products of features (1, channel, 1, point) with those of all cells."""
+    """Dot products (point, row, column) of keypoints' features (1, channel, 1, point) with those of all cells."""
     return torch.einsum("cp,crx->prx", wanted[0, :, 0], cells)
 
 
@@ -153,7 +154,7 @@ def _upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def mean_of_classes(sums: np.ndarray) -> np.ndarray:
-    """Mean over the present classes of right / all: sums (resample, class, 2) to (resample,), per cent."""
+    """Mean over the classes that occur of correct / all, per cent: from sums (resample, class, 2) to (resample,)."""
     right, count = sums[..., 0], sums[..., 1]
     shares = np.divide(right, count, out=np.zeros(right.shape), where=count > 0)
     return 100.0 * shares.sum(1) / np.maximum((count > 0).sum(1), 1)

@@ -1,4 +1,4 @@
-"""Monocular depth scores: predicted and true depth in metres in, one row of numbers per image out.
+"""Monocular depth scores: from predicted and true depth in metres to one row of numbers per image.
 
 A data set's score is the mean of its images' scores (so "rmse" is a mean of RMSEs, not a pooled one). Source: the
 evaluation that DINOv2 took from the Monocular-Depth-Estimation-Toolbox; Eigen et al., 2014.
@@ -59,7 +59,7 @@ def depth_scores(
             f"prediction {tuple(prediction.shape)}, truth {tuple(truth.shape)} and mask {tuple(mask.shape)} must "
             "have one shape; resize the prediction to the truth first"
         )
-    # Pixels that are not scored become 1 = 1: they add nothing to sums, and need no logarithm of zero.
+    # Pixels that are not scored get prediction 1 and truth 1: they add nothing to sums, and avoid log(0).
     p = torch.where(mask, prediction.double(), 1.0)
     t = torch.where(mask, truth.double(), 1.0)
     count = mask.flatten(1).sum(1)

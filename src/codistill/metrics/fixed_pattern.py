@@ -1,10 +1,10 @@
-"""Patterns that lie at the same place in every image: tokens in, the variance that the position explains out, by image.
+"""Fixed patterns: per image, the variance of the tokens that the position in the image explains.
 
-With a_i the tokens of image i without their own mean, images that share nothing but a pattern have the inner product
-⟨a_i, a_j⟩ = its squared length. So the mean over pairs of different images is what the position explains, without bias,
-however few images there are; it equals the variance of the mean over images without what chance gives to such a mean
-(two-way analysis of variance). Images of one group (views of a scene, frames) share more than a pattern: their pairs do
-not count.
+Let a_i be the tokens of image i minus their mean over the image. If images share nothing but a pattern, the inner
+product ⟨a_i, a_j⟩ of two of them is, in expectation, the squared length of the pattern. So the mean over pairs of
+different images estimates what the position explains, without bias for any number of images. It equals the variance of
+the mean image, less the share that noise contributes to such a mean (two-way analysis of variance). Images of one group
+(views of a scene, frames) share more than a pattern; pairs of them are left out.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from codistill.metrics.interval import group_numbers
 
 @dataclass(frozen=True)
 class PatternParts:
-    """Numbers of every image whose means have the share as their ratio; squared units of a token, fp64.
+    """Numbers of every image, such that the ratio of their means is the share; squared units of a token, fp64.
 
     Attributes:
-        explained: variance that the position explains: twice what this image brings into the mean over pairs, less that
-            mean (a jackknife's pseudo-values). Their own mean is the mean over pairs, and resampling them gives it the
-            spread that new images would. NaN where no two images are of different groups, or there is one patch.
-        total: variance of all tokens about the mean of all.
+        explained: variance that the position explains, as jackknife pseudo-values: twice the image's contribution to
+            the mean over pairs, minus that mean. Their mean is the mean over pairs, and resampling them gives it the
+            spread that new images would. NaN if no two images are of different groups, or if there is only one patch.
+        total: variance of all tokens about the mean of all tokens.
     """
 
     explained: Float[Tensor, " image"]
@@ -35,11 +35,11 @@ class PatternParts:
 def pattern_parts(
     tokens: Float[Tensor, "image patch channel"], groups: Sequence[str] | None = None
 ) -> PatternParts:
-    """The parts of a share; see the module's text.
+    """Compute numerator and denominator of the share for every image; see the module's text.
 
     Args:
-        tokens: of images of one size.
-        groups: of the images; None: each its own.
+        tokens: tokens of images of one size.
+        groups: group of each image; None: each image is its own group.
     """
     images, patches = tokens.shape[:2]
     numbers, count = group_numbers(groups, images)
@@ -63,6 +63,6 @@ def pattern_parts(
 
 
 def _centred(tokens: Tensor) -> Tensor:
-    """Without each image's own mean, in fp64."""
+    """Tokens minus the mean of their image, in fp64."""
     wide = tokens.double()
     return wide - wide.mean(-2, keepdim=True)

@@ -1,7 +1,7 @@
-"""Scores of predicted people: detection, and the errors of the surfaces and joints of those found.
+"""Scores of predicted people: detection, and errors of surfaces and joints of the matched people.
 
-People are matched image by image by their projected joints; errors are means over matched people only, so they must be
-read together with recall. Errors in millimetres, precision, recall and F1 as shares.
+People are matched image by image by their projected joints. Errors are means over matched people only, so they must be
+read together with recall. Errors are in millimetres; precision, recall and F1 are shares.
 Source: the protocol of Multi-HMR (arXiv 2402.14654), which follows ROMP's matching.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from codistill.geometry.procrustes import procrustes
 
 MIN_OVERLAP = 0.05
-"""Least intersection over union of the joints' bounding boxes of a matched pair."""
+"""Smallest intersection over union of the joints' bounding boxes of a matched pair."""
 
 MILLIMETRES = 1000.0
 
@@ -26,8 +26,8 @@ class PersonMatching:
 
     Attributes:
         pairs: (prediction, truth) indices, in the order they were matched: best first.
-        false_positives: predictions without a truth.
-        misses: truths without a prediction.
+        false_positives: predictions without a true person.
+        misses: true persons without a prediction.
     """
 
     pairs: tuple[tuple[int, int], ...]
@@ -46,16 +46,16 @@ def match_people(
     """Match the people of one image by their projected joints, greedily, best pair first.
 
     The distance of two people is the largest singular value of their (joint, 2) matrix of differences: the spectral
-    norm, as in the published evaluation, not the Frobenius norm. It has no limit; a pair must only overlap.
+    norm, as in the published evaluation, not the Frobenius norm. It has no limit; the two boxes only have to overlap.
 
     Args:
-        predicted, truth: the same joints in the same order, pixels; any number of people, also none. A prediction
+        predicted, truth: the same joints in the same order, pixels; any number of people, including none. A prediction
             that is not finite has no match.
         known: which joints of each true person are labelled; None: those that are finite.
-        min_overlap: of the bounding boxes of all joints.
+        min_overlap: smallest overlap of the bounding boxes of all joints.
         early_stop: as published, a best pair that does not overlap counts as a wrong prediction at once, and matching
-            ends when wrong and matched pairs are as many as predictions, which can lose fitting pairs. False tries
-            every pair.
+            ends when there are as many wrong and matched pairs together as predictions; this can lose valid pairs.
+            False tries every pair.
     """
     predicted, truth = predicted.detach().double().cpu(), truth.detach().double().cpu()
     counts = len(predicted), len(truth)
@@ -83,7 +83,7 @@ def match_people(
 
 
 def _costs(predicted: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances and box overlaps (prediction, truth), each true person's over its own labelled joints."""
+    """Distances and box overlaps (prediction, truth), each over the labelled joints of the true person."""
     cost = torch.full((len(predicted), len(truth)), torch.inf, dtype=torch.float64)
     overlap = torch.zeros_like(cost)
     usable = predicted.isfinite().all(-1).all(-1)  # (prediction,)
@@ -101,7 +101,7 @@ def joint_boxes(joints: Float[Tensor, "*batch joint 2"]) -> Float[Tensor, "*batc
 
 
 def box_overlap(first: Float[Tensor, "*#batch 4"], second: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*_"]:
-    """Intersection over union of boxes whose last pixels count: sides are right - left + 1. Broadcasts."""
+    """Intersection over union of boxes that include their last pixels: sides are right - left + 1. Broadcasts."""
     low, high = torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:])
     common = (high - low + 1.0).clamp(min=0.0).prod(-1)  # overlapping pixels
     areas = [(box[..., 2:] - box[..., :2] + 1.0).prod(-1) for box in (first, second)]
@@ -110,10 +110,10 @@ def box_overlap(first: Float[Tensor, "*#batch 4"], second: Float[Tensor, "*#batc
 
 @dataclass(frozen=True)
 class DetectionScores:
-    """Detection pooled over a set of images; shares of zero people are NaN.
+    """Detection counts pooled over a set of images; shares of zero people are NaN.
 
     Attributes:
-        matches, misses, false_positives: people.
+        matches, misses, false_positives: numbers of people.
     """
 
     matches: int
@@ -136,7 +136,7 @@ class DetectionScores:
 
     @property
     def precision(self) -> float:
-        """Share of predictions that are people."""
+        """Share of predictions that match a person."""
         return _share(self.matches, self.matches + self.false_positives)
 
     @property
@@ -162,9 +162,9 @@ def _share(part: int, whole: int) -> float:
 def mean_point_error(
     predicted: Float[Tensor, "*batch point 3"], truth: Float[Tensor, "*batch point 3"]
 ) -> Float[Tensor, "*batch"]:
-    """Mean distance of points in millimetres, of points in metres; nothing is aligned.
+    """Mean distance in millimetres of points given in metres; nothing is aligned.
 
-    With vertices relative to the pelvis this is PVE, with joints relative to the pelvis MPJPE.
+    With vertices relative to the pelvis this is PVE; with joints relative to the pelvis it is MPJPE.
     """
     return MILLIMETRES * (predicted - truth).norm(dim=-1).mean(-1)
 
@@ -174,10 +174,10 @@ def aligned_point_error(
 ) -> Float[Tensor, "*batch"]:
     """`mean_point_error` after the best rotation, scale and translation of the prediction, in fp64.
 
-    Vertices give PA-PVE, joints PA-MPJPE. The result keeps the inputs' dtype.
+    With vertices this is PA-PVE, with joints PA-MPJPE. The result keeps the inputs' dtype.
     """
     source, target = predicted.double(), truth.double()
-    # A prediction of one point has no scale (0 / 0): it stays one point, at the target's centre.
+    # If all predicted points are equal, the scale is 0 / 0: they become one point at the target's centre.
     similarity = procrustes(source, target, scale=True)
     scale = similarity.scale.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
     center = target.mean(-2, keepdim=True)

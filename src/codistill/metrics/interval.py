@@ -1,8 +1,8 @@
-"""Bootstrap intervals: numbers per image in, a score and its 95 % interval out. Groups are the unit of resampling.
+"""Bootstrap confidence intervals: from numbers per image to a score with its 95 % interval, by resampling groups.
 
-Two pictures of one room, frames of one camera and views of one object resemble each other: resampled as if they were
-independent, they give intervals that are too narrow. So the caller names groups, which are drawn whole, with
-replacement. One group alone does not predict the next one's score: its interval is unknown.
+Two pictures of one room, frames of one camera and views of one object resemble each other. If they were resampled as
+independent, intervals would be too narrow. So the caller names groups, which are drawn as a whole, with replacement. A
+single group does not predict the score of the next one, so its interval is unknown.
 Source: Field and Welsh, "Bootstrapping clustered data" (JRSS B, 2007), the cluster bootstrap.
 """
 
@@ -15,17 +15,17 @@ from codistill.errors import DataError
 
 RESAMPLES = 2000
 FEW_GROUPS = 10
-"""Fewer groups give rough intervals, mostly too narrow: tables then show their number."""
-_CHUNK = 4_000_000  # draws held at a time
+"""With fewer groups, intervals are rough and mostly too narrow; tables then show the number of groups."""
+_CHUNK = 4_000_000  # draws in memory at once
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A score over images with its bootstrap interval.
+    """A score over images with its bootstrap confidence interval.
 
     Attributes:
-        mean: of the values, or the score of all images.
-        low, high: 2.5th and 97.5th percentile over resamples; None where they are unknown (one group, or one sample).
+        mean: mean of the values, or the score of all images.
+        low, high: 2.5th and 97.5th percentile over resamples; None if they are unknown (one group, or one sample).
         count: number of images.
         groups: number of groups that were resampled.
     """
@@ -37,7 +37,7 @@ class Interval:
     groups: int
 
     def within(self, margin: float) -> bool:
-        """Whether a difference's whole interval lies within ± margin: what "equal" means here. Not if it is unknown."""
+        """Whether a difference's whole interval lies within ± margin (defined as "equal"). False if it is unknown."""
         return self.low is not None and self.high is not None and -margin <= self.low and self.high <= margin
 
     def limits(self, digits: int = 3, between: str = ", ") -> str:
@@ -52,16 +52,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A score of all images, and of every resample of their groups: what an interval is made from.
+    """A score of all images and of every resample of their groups, from which an interval is computed.
 
     Scores of the same groups with the same seed have the same draws, so that they can be compared draw by draw.
 
     Attributes:
         whole: the score of all images.
-        draws: (resample,) its scores.
-        count, groups: of images, and of groups that were resampled.
-        known: whether there are groups enough for an interval.
-        between: whether percentiles may lie between two draws (a median may be infinite, so its may not).
+        draws: scores of the resamples, (resample,).
+        count, groups: number of images, and of groups that were resampled.
+        known: whether there are enough groups for an interval.
+        between: whether percentiles may be interpolated between two draws (not for a median, which may be infinite).
     """
 
     whole: float
@@ -96,21 +96,21 @@ def bootstrap_mean(
 def resample_mean(
     values: np.ndarray, groups: Sequence[str] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Resampled:
-    """Mean of (image,) values, and of resamples; the same for the same seed.
+    """Mean of (image,) values, and of their resamples; deterministic in the seed.
 
     Args:
-        values: of the images.
+        values: values of the images.
         groups: the group of each image; None for images that are independent of each other.
-        seed, resamples: of the bootstrap.
+        seed, resamples: seed and number of resamples of the bootstrap.
 
     Raises:
-        DataError: without values, if one is not finite, or unless there is one group for each.
+        DataError: without values, if one is not finite, or if the number of groups differs from that of the values.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
         raise DataError(f"an interval needs finite values of at least one image; got shape {values.shape}")
     numbers, count = group_numbers(groups, values.size)
-    # A resample's mean weighs every image equally, so large groups weigh more.
+    # In the mean of a resample every image has the same weight, so large groups count more.
     sums, sizes = np.bincount(numbers, values, count), np.bincount(numbers, minlength=count)
     means = [sums[draws].sum(1) / sizes[draws].sum(1) for draws in _draws(count, seed, resamples)]
     return Resampled(float(values.mean()), np.concatenate(means), int(values.size), count, count > 1)
@@ -124,17 +124,17 @@ def resample_sums(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Resampled:
-    """A score of summed counts (mIoU, say), and of resamples.
+    """A score of summed counts (for example mIoU), and of its resamples.
 
     Args:
-        values: (image, ...) counts that add over images.
-        score: from sums (resample, ...) to (resample,). For a difference of two methods on the same images, stack
-            their counts.
-        groups: see `bootstrap_mean`.
-        seed, resamples: of the bootstrap.
+        values: (image, ...) counts that are summed over images.
+        score: given sums (resample, ...), returns scores (resample,). For a difference of two methods on the same
+            images, stack their counts.
+        groups: see `resample_mean`.
+        seed, resamples: seed and number of resamples of the bootstrap.
 
     Raises:
-        DataError: without images, or unless there is one group for each.
+        DataError: without images, or if the number of groups differs from that of the images.
     """
     values = np.asarray(values)
     if values.ndim < 2 or values.shape[0] == 0:
@@ -153,7 +153,10 @@ def resample_sums(
 def bootstrap_rows(
     size: int, groups: Sequence[str] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Iterator[np.ndarray]:
-    """Row indices of every resample, for scores that are no function of sums (medians, areas); their number varies."""
+    """Row indices of every resample, for scores that are not a function of sums (medians, areas).
+
+    Their number varies between resamples.
+    """
     numbers, count = group_numbers(groups, size)
     rows = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers, minlength=count))[:-1])
     for draws in _draws(count, seed, resamples):
@@ -165,7 +168,7 @@ def group_numbers(groups: Sequence[str] | None, size: int) -> tuple[np.ndarray, 
     """Group number of each sample, by first appearance, and the number of groups.
 
     Raises:
-        DataError: unless there is one name per sample.
+        DataError: if the number of names differs from that of the samples.
     """
     if groups is None:
         return np.arange(size), size

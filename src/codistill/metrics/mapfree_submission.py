@@ -1,9 +1,9 @@
-"""Map-free files: poses and intrinsics of a data set, submissions read, written and scored.
+"""Map-free files: read poses and intrinsics of a data set; read, write and score submissions.
 
-A submission is a zip with one `pose_SCENE.txt` per scene, lines `seq1/frame_00005.jpg qw qx qy qz tx ty tz confidence`
-with world-to-camera poses. Scoring follows the published code, also in its peculiarities: a frame is identified by its
-five-digit number alone, so that seq1/frame_00000 replaces seq0/frame_00000 in its place of the order; every fifth frame
-of the order is evaluated; a scene missing from the zip counts *all* its frames as failures.
+A submission is a zip with one `pose_SCENE.txt` per scene, with lines `seq1/frame_00005.jpg qw qx qy qz tx ty tz
+confidence` of world-to-camera poses. Scoring follows the published code, including its peculiarities: a frame is
+identified by its five-digit number alone, so that seq1/frame_00000 takes the place of seq0/frame_00000 in the order;
+every fifth frame of the order is evaluated; a scene missing from the zip counts *all* its frames as failures.
 """
 
 import io
@@ -30,12 +30,12 @@ EVALUATE_EVERY = 5
 
 @dataclass(frozen=True)
 class SubmittedPose:
-    """A line of a submission.
+    """One line of a submission.
 
     Attributes:
-        name: e.g. `seq1/frame_00005.jpg`.
+        name: name of the frame, e.g. `seq1/frame_00005.jpg`.
         quaternion: w, x, y, z of the world-to-camera rotation.
-        translation: of the world-to-camera pose, metres.
+        translation: translation of the world-to-camera pose, metres.
         confidence: at least 0, higher is better.
     """
 
@@ -47,7 +47,7 @@ class SubmittedPose:
 
 @dataclass(frozen=True)
 class SceneIntrinsics:
-    """Camera matrices by frame number, and the scene's image size (width, height): that of the last line."""
+    """Camera matrices by frame number, and the scene's image size (width, height), that of the file's last line."""
 
     matrices: dict[int, np.ndarray]
     size: tuple[int, int]
@@ -55,7 +55,7 @@ class SceneIntrinsics:
 
 @dataclass(frozen=True)
 class SubmissionScores:
-    """Scores of a submission, its scenes' errors, and warnings on ignored parts."""
+    """Scores of a submission, the errors of its scenes, and warnings on ignored parts."""
 
     scores: RelocalizationScores
     scenes: tuple[SceneErrors, ...]
@@ -65,11 +65,11 @@ class SubmissionScores:
 def read_poses(
     lines: Iterable[str], where: str, *, with_confidence: bool
 ) -> tuple[dict[int, np.ndarray], list[str]]:
-    """Poses by frame number, in the order their numbers first appear.
+    """Read poses by frame number, in the order in which numbers first appear.
 
     Args:
-        lines: of a `poses.txt` (7 numbers) or of a submission (7 numbers and a confidence).
-        where: the file's name in warnings.
+        lines: lines of a `poses.txt` (7 numbers) or of a submission (7 numbers and a confidence).
+        where: name of the file in warnings.
         with_confidence: whether a confidence is expected.
 
     Returns:
@@ -111,7 +111,7 @@ def read_poses(
 
 
 def read_intrinsics(path: Path) -> SceneIntrinsics:
-    """An `intrinsics.txt`: lines `frame fx fy cx cy width height`.
+    """Read an `intrinsics.txt` with lines `frame fx fy cx cy width height`.
 
     Raises:
         DataError: if it is missing, empty or malformed.
@@ -129,7 +129,7 @@ def read_intrinsics(path: Path) -> SceneIntrinsics:
             raise DataError(
                 f"{path}, line {number}: expected `frame fx fy cx cy width height`, got {line.strip()!r}"
             ) from error
-        # fp32, as in the benchmark: it shows in the 8th digit of the VCRE
+        # fp32 as in the benchmark, which is visible in the 8th digit of the VCRE
         matrices[key] = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], dtype=np.float32)
         size = (int(width), int(height))
     if size is None:
@@ -138,12 +138,12 @@ def read_intrinsics(path: Path) -> SceneIntrinsics:
 
 
 def write_submission(path: str | Path, scenes: Mapping[str, Iterable[SubmittedPose]]) -> None:
-    """Write a submission zip.
+    """Write a submission as a zip.
 
     Args:
-        path: of the zip.
-        scenes: poses by scene (`s00460`). Leave out frames without an estimate; keep scenes without any, because
-            a scene missing from the zip costs five times its frames.
+        path: path of the zip.
+        scenes: poses by scene (`s00460`). Leave out frames without an estimate, but keep scenes without any: a scene
+            missing from the zip counts five times as many failures.
 
     Raises:
         DataError: for a pose that the benchmark would reject.
@@ -165,12 +165,12 @@ def write_submission(path: str | Path, scenes: Mapping[str, Iterable[SubmittedPo
 def score_submission(
     dataset: str | Path, submission: str | Path, thresholds: tuple[float, ...] = VCRE_THRESHOLDS
 ) -> SubmissionScores:
-    """Score a submission against a data set's ground truth.
+    """Score a submission against the ground truth of a data set.
 
     Args:
         dataset: folder of scenes, each with `poses.txt` and `intrinsics.txt` (e.g. ROOT/val).
         submission: the zip, or a folder with the same files.
-        thresholds: of the VCRE, pixels.
+        thresholds: thresholds on the VCRE, pixels.
 
     Raises:
         DataError: if either cannot be read.
@@ -194,7 +194,7 @@ def score_submission(
 
 
 def evaluated_frames(poses: Mapping[int, np.ndarray]) -> list[int]:
-    """The evaluated frame numbers: every fifth in the file's order."""
+    """The frame numbers that are evaluated: every fifth in the file's order."""
     return list(poses)[::EVALUATE_EVERY]
 
 

@@ -1,6 +1,6 @@
-"""Errors of pixel matches: from dense ground truth where depth is known, from the epipolar line where only poses are.
+"""Errors of pixel matches from dense ground truth, the share of matches below thresholds, and their coverage.
 
-In: matches (match, 2) as (x, y). Out: distances in pixels, and shares of matches below thresholds.
+Takes matches (match, 2) as (x, y); gives distances in pixels, and shares.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ def match_errors(
     true_pixels2: Float[Tensor, "row column 2"],
     visible: Bool[Tensor, "row column"],
 ) -> Float[Tensor, " match"]:
-    """Distance in pixels of each match to where its first pixel truly is in the second view.
+    """Distance in pixels between each match and the true position of its first pixel in the second view.
 
     Args:
         pixels1, pixels2: matches, (x, y); those in the first view are integers.
         true_pixels2: (row, column, 2) for every pixel of the first view, e.g. `Reprojection.pixels`.
-        visible: (row, column), where the second view really sees the pixel.
+        visible: (row, column), whether the pixel is visible in the second view.
 
     Returns:
-        (match,); infinite where the pixel is not visible: such a match is wrong wherever it points.
+        (match,); infinite if the pixel is not visible, since such a match is wrong wherever it points.
     """
     x, y = pixels1.long().unbind(-1)
     distance = (pixels2 - true_pixels2[y, x]).norm(dim=-1)
@@ -48,12 +48,12 @@ def coverage(
     threshold: float = 3.0,
     cell: int = 16,
 ) -> float:
-    """Share of the first view's cells with a visible pixel that hold a match better than the threshold.
+    """Share of the first view's cells with a visible pixel that contain a match with an error below the threshold.
 
     Precision alone rewards a matcher with few matches; this measures how much of the common view they cover.
 
     Args:
-        pixels1, errors: of the matches, from `match_errors`.
+        pixels1, errors: matches, and their errors from `match_errors`.
         visible: (row, column) of the first view.
         threshold: pixels.
         cell: side of the square cells, pixels.

@@ -1,8 +1,8 @@
-"""Multi-view depth as the Robust MVD benchmark measures it: relative error, inliers, alignment, source selection.
+"""Multi-view depth as in the Robust MVD benchmark: relative error, inliers, alignment, source selection.
 
-A predicted and a true depth map, z in metres with 0 for unknown, come in; percentages go out. Also here: the fusion
-of the depths that several pairs give for one key view. Source: Schröppel et al., "A benchmark and a baseline for
-robust multi-view depth estimation" (arXiv 2209.06681); fusion as in DUSt3R (arXiv 2312.14132), section 4.4.
+Takes a predicted and a true depth map (z in metres, 0 unknown), gives percentages. It also fuses the depths that
+several pairs give for one key view. Source: Schröppel et al., "A benchmark and a baseline for robust multi-view depth
+estimation" (arXiv 2209.06681); fusion as in DUSt3R (arXiv 2312.14132), section 4.4.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +44,8 @@ def depth_scores(
     """Score one depth map: resize to the truth, align, clip, compare.
 
     Args:
-        prediction: metres or any unit that the alignment removes; 0 where nothing is predicted, which is an outlier.
+        prediction: metres, or any unit that the alignment removes; 0 where nothing is predicted, which counts as an
+            outlier.
         truth: metres, 0 where unknown.
         alignment: see `align_depth`.
         clip: smallest and largest aligned depth; None does not clip.
@@ -71,12 +72,12 @@ def depth_scores(
 def align_depth(
     prediction: Float[Tensor, "row column"], truth: Float[Tensor, "row column"], alignment: Alignment
 ) -> Float[Tensor, "row column"]:
-    """Remove a method's unknown scale (and shift), using the truth.
+    """Remove a method's unknown scale (and shift), using the ground truth.
 
     Args:
-        prediction, truth: of one size.
-        alignment: `none`; `median`: times the ratio of the medians over known pixels; `inverse_least_squares`: the
-            scale and shift of 1 / depth that fit best. Fitted inverse depths below zero become infinite depth.
+        prediction, truth: maps of equal size.
+        alignment: `none`; `median`: multiply by the ratio of the medians over known pixels; `inverse_least_squares`:
+            the scale and shift of 1 / depth that fit best. Fitted inverse depths below zero become infinite depth.
 
     Raises:
         ConfigError: for an unknown alignment.
@@ -99,7 +100,7 @@ def align_depth(
 def resize_nearest(
     values: Float[Tensor, "row column"], size: Sequence[int]
 ) -> Float[Tensor, "new_row new_column"]:
-    """Nearest-neighbour resize by pixel centres, without smoothing: depths never mix."""
+    """Resize by nearest neighbour at pixel centres, without smoothing, so that depths never mix."""
     if tuple(values.shape) == tuple(size):
         return values
     return interpolate(values[None, None], size=tuple(size), mode="nearest-exact")[0, 0]
@@ -108,11 +109,11 @@ def resize_nearest(
 def fuse_depths(
     depths: Float[Tensor, "pair row column"], confidences: Float[Tensor, "pair row column"]
 ) -> Float[Tensor, "row column"]:
-    """One depth map of a key view from those of several pairs.
+    """Fuse the depth maps that several pairs give for one key view.
 
-    Each is scaled to the first with a prediction, by the ratio of their medians; the result is the mean per pixel,
-    weighted by confidence. Pixels that a pair does not predict (not above 0, or not finite) have no weight; 0 where all
-    do not.
+    Each map is scaled to the first one with a prediction, by the ratio of their medians. The result is the mean per
+    pixel, weighted by confidence. Pixels that a pair does not predict (not above 0, or not finite) have no weight. The
+    result is 0 where no pair predicts.
     """
     predicted = torch.isfinite(depths) & (depths > 0)
     scaled = torch.zeros_like(depths)
@@ -131,11 +132,12 @@ def best_growing_set(
 ) -> tuple[DepthScores, tuple[int, ...]]:
     """The best score over the first one, two, ... sources of an order, and the sources that gave it.
 
-    The smallest of equally good sets is taken. The benchmark's `quasi-optimal` order is that of each source's relative
-    error alone. The choice uses the ground truth: it measures the method with good sources, not the choice of sources.
+    Of equally good sets the smallest is taken. In the benchmark's `quasi-optimal` order, sources are sorted by the
+    relative error of each alone. The choice uses the ground truth: it measures the method with good sources, not the
+    selection of sources.
 
     Args:
-        order: numbers of the sources as they are added.
+        order: numbers of the sources in the order in which they are added.
         predict: scores the key view's depth from a set of sources.
     """
     if not order:
@@ -147,7 +149,7 @@ def best_growing_set(
 
 
 def median(values: Float[Tensor, " value"]) -> Tensor:
-    """Median of any number of values, the two middle ones averaged; NaN of none."""
+    """Median of any number of values, with the two middle ones averaged; NaN if there are none."""
     if len(values) == 0:
         return values.new_tensor(torch.nan)
     ordered = values.sort().values

@@ -1,7 +1,7 @@
-"""Relative camera poses within a set of views: RRA, RTA and mAA as PoseDiffusion and DUSt3R report them.
+"""Relative camera poses within a set of views: RRA, RTA and mAA as in PoseDiffusion and DUSt3R.
 
-World-to-camera poses, estimated and true, come in; every pair i < j is scored by its relative pose, so that neither
-the world frame nor the scale matters. Source: Wang et al., PoseDiffusion (arXiv 2306.15667), section 4.
+Takes estimated and true world-to-camera poses. Every pair i < j is scored by its relative pose, so that neither the
+world frame nor the scale matters. Source: Wang et al., PoseDiffusion (arXiv 2306.15667), section 4.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class PairErrors:
 
     Attributes:
         rotation: (pair,), in [0, 180].
-        translation: (pair,), between the directions without sign, in [0, 90]; huge without an estimate.
+        translation: (pair,), angle between the directions without sign, in [0, 90]; huge without an estimate.
     """
 
     rotation: Float[Tensor, " pair"]
@@ -36,9 +36,9 @@ class MultiViewPoseScores:
     """Percentages over pairs.
 
     Attributes:
-        rra: by threshold in degrees: share of pairs whose rotation error is below.
-        rta: the same for the translation's direction.
-        maa: mean over 1 … 30 degrees of the share whose larger error is below (also called AUC@30).
+        rra: by threshold in degrees: share of pairs whose rotation error is below it.
+        rta: the same for the direction of the translation.
+        maa: mean over 1 … 30 degrees of the share of pairs whose larger error is below (also called AUC@30).
         pairs: number of pairs.
     """
 
@@ -52,8 +52,8 @@ def pair_errors(estimate: Float[Tensor, "view 4 4"], truth: Float[Tensor, "view 
     """Errors of all pairs i < j.
 
     Args:
-        estimate, truth: world-to-camera poses, in any two world frames. A view without an estimate is NaN: its
-            pairs count as wrong.
+        estimate, truth: world-to-camera poses, in any two world frames. A view without an estimate is NaN; its pairs
+            count as wrong.
     """
     first, second = torch.triu_indices(len(truth), len(truth), offset=1, device=truth.device)  # i < j
     found = relative_pose(estimate[first], estimate[second]).double()
@@ -66,7 +66,7 @@ def pair_errors(estimate: Float[Tensor, "view 4 4"], truth: Float[Tensor, "view 
 def direction_error(
     estimate: Float[Tensor, "pair 3"], truth: Float[Tensor, "pair 3"]
 ) -> Float[Tensor, " pair"]:
-    """Angle between two lines, degrees in [0, 90]; 90 if either has no length, huge if it is not finite."""
+    """Angle between two lines, degrees in [0, 90]; 90 if either direction has length 0, huge if it is not finite."""
     estimate, truth = (t / (t.norm(dim=-1, keepdim=True) + 1e-15) for t in (estimate, truth))
     sine_squared = (1.0 - (estimate * truth).sum(-1) ** 2).clamp(min=1e-15)  # published form
     angle = torch.acos((1.0 - sine_squared).clamp(min=0.0).sqrt())

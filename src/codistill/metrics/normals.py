@@ -1,8 +1,8 @@
-"""Surface normal scores: predicted and true unit vectors in, one row of numbers per image out.
+"""Surface normal scores: from predicted and true unit vectors to one row of numbers per image.
 
-Vectors are in the camera's frame (x right, y down, z forward) and point towards the camera; (0, 0, 0) is unknown.
-A data set's score is the mean of its images' scores (so "rmse" is a mean of RMSEs). Source of the six numbers: Fouhey
-et al., ICCV 2013, as evaluations of NYUv2 have used them since; means per image: Probe3D (arXiv 2404.08636).
+Vectors are in the camera frame (x right, y down, z forward) and point towards the camera; (0, 0, 0) is unknown. A data
+set's score is the mean of its images' scores (so "rmse" is a mean of RMSEs). Source of the six numbers: Fouhey et al.,
+ICCV 2013, as evaluations of NYUv2 have used them since; means per image: Probe3D (arXiv 2404.08636).
 """
 
 import torch
@@ -14,19 +14,19 @@ NORMAL_METRICS = ("mean", "median", "rmse", "a11", "a22", "a30")
 """Entries of `normal_scores`: errors in degrees, then shares of pixels below `LIMITS` in per cent."""
 
 LIMITS = (11.25, 22.5, 30.0)
-"""Degrees."""
+"""Error limits in degrees."""
 
 
 def known_normals(vectors: Float[Tensor, "*pixels 3"]) -> Bool[Tensor, "*pixels"]:
-    """Where a normal is known: not (0, 0, 0)."""
+    """Whether a normal is known: not (0, 0, 0)."""
     return (vectors != 0).any(-1)
 
 
 def angles(one: Float[Tensor, "*pixels 3"], other: Float[Tensor, "*pixels 3"]) -> Float[Tensor, "*pixels"]:
-    """Angles between unit vectors in radians; exact and with finite slopes also where they agree or oppose.
+    """Angles between unit vectors in radians; exact, with finite gradients, also for equal and opposite vectors.
 
-    2 atan2(|a - b|, |a + b|), after Kahan: the arc cosine of a product loses half the digits near 0, and its slope is
-    infinite there. A quarter of a turn to (0, 0, 0).
+    2 atan2(|a - b|, |a + b|), after Kahan: the arc cosine of the dot product loses half the digits near 0, and its
+    slope is infinite there. The angle to (0, 0, 0) is a quarter turn.
     """
     return 2 * torch.atan2(vector_norm(one - other, dim=-1), vector_norm(one + other, dim=-1))
 

@@ -1,7 +1,7 @@
-"""Map-free relocalization: per-frame errors of a query's pose, and the benchmark's aggregation of them.
+"""Map-free relocalization: per-frame errors of a query's pose, and their aggregation in the benchmark.
 
-World-to-camera poses, estimated and true, come in; metres, degrees, pixels, precisions and areas under the
-precision curve go out. The numbers reproduce the published benchmark, whose peculiarities are named where they act.
+Takes estimated and true world-to-camera poses; gives metres, degrees, pixels, precisions and areas under the precision
+curve. The numbers reproduce the published benchmark; its peculiarities are named where they matter.
 Source: Arnold et al., "Map-free visual relocalization" (arXiv 2210.05494).
 """
 
@@ -27,7 +27,7 @@ from codistill.geometry.projection import project
 MAX_TRANSLATION = 0.25
 MAX_ROTATION = 5.0
 VCRE_THRESHOLDS = (90.0, 45.0)
-"""Pixels: the published code knows 90 only; 45 is the leaderboard's second column."""
+"""Pixels: the published code has only 90; 45 is the leaderboard's second column."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class SceneErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class RelocalizationScores:
-    """The benchmark's numbers over all scenes.
+    """The benchmark's scores over all scenes.
 
     Attributes:
         median_translation, median_rotation, median_vcre: per-scene medians (metres, degrees, pixels), averaged over
@@ -70,7 +70,7 @@ class RelocalizationScores:
         pose_auc: area under the precision curve when frames are dropped by confidence.
         vcre_precision, vcre_auc: the same for a VCRE below each threshold in pixels.
         estimated: share of all frames that have an estimate.
-        frames: number of frames, with an estimate or without.
+        frames: number of frames, with and without an estimate.
     """
 
     median_translation: float
@@ -113,14 +113,14 @@ def virtual_reprojection_error(
     intrinsics: Float[Tensor, "frame 3 3"],
     size: tuple[int, int],
 ) -> Float[Tensor, " frame"]:
-    """Mean pixel distance of the virtual points seen from the estimated and from the true pose.
+    """Mean pixel distance between the virtual points seen from the estimated and from the true pose.
 
-    As in the benchmark, projections are clamped to the image, which bounds the error, and points behind the camera are
-    projected mirrored, so that a half turn scores better than 20 degrees.
+    As in the benchmark, projections are clamped to the image, which bounds the error. Points behind the camera are
+    projected mirrored, so that an error of half a turn scores better than one of 20 degrees.
 
     Args:
         estimate, truth: world-to-camera poses.
-        intrinsics: of each frame.
+        intrinsics: intrinsics of each frame.
         size: (width, height) in pixels.
     """
     points = virtual_points(truth.dtype).to(truth.device).expand(len(truth), -1, 3)
@@ -159,21 +159,21 @@ def frame_errors(
 
 
 def precision_auc(accepted: Bool[Tensor, " frame"], confidence: Float[Tensor, " frame"], total: int) -> float:
-    """Area under precision over the share of frames kept, when frames are kept from the most confident down.
+    """Area under precision over the share of frames kept, when frames are kept in order of decreasing confidence.
 
-    Frames of equal confidence come together. "Recall" here is the share of all frames, right or wrong: a perfect
-    ranking of p right frames gives p (1 - ln p), a constant confidence gives p.
+    Frames of equal confidence are added together. "Recall" here is the share of all frames, correct or wrong: a perfect
+    ranking with a share p of correct frames gives p (1 - ln p), a constant confidence gives p.
 
     Args:
-        accepted: whether each estimate is right.
-        confidence: of each estimate.
-        total: number of frames, those without an estimate included.
+        accepted: whether each estimate is correct.
+        confidence: confidence of each estimate.
+        total: number of frames, including those without an estimate.
     """
     if total == 0:
         return math.nan
     order = confidence.argsort(descending=True, stable=True)
     ranked = confidence[order]
-    correct = accepted[order].double().cumsum(0)  # right ones among the first n
+    correct = accepted[order].double().cumsum(0)  # correct ones among the first n
     kept = torch.arange(1, len(order) + 1, dtype=torch.float64, device=order.device)
     last = torch.ones_like(ranked, dtype=torch.bool)
     last[:-1] = ranked[1:] != ranked[:-1]  # ends of runs of equal confidence
@@ -186,11 +186,11 @@ def precision_auc(accepted: Bool[Tensor, " frame"], confidence: Float[Tensor, " 
 def aggregate(
     scenes: Sequence[SceneErrors], thresholds: Sequence[float] = VCRE_THRESHOLDS
 ) -> RelocalizationScores:
-    """The benchmark's numbers: medians averaged over scenes, precisions and areas over all frames pooled.
+    """The benchmark's scores: medians averaged over scenes, precisions and areas over all frames pooled.
 
     Args:
         scenes: errors of every scene; at least one.
-        thresholds: of the VCRE, pixels.
+        thresholds: thresholds on the VCRE, pixels.
     """
     every = [scene.errors for scene in scenes]
     pooled = FrameErrors(
@@ -220,6 +220,6 @@ def _share(mask: Tensor, total: int) -> float:
 
 
 def _mean_of_medians(values: Sequence[Tensor]) -> float:
-    """Mean of the medians of the non-empty tensors; as in NumPy, the two middle values are averaged."""
+    """Mean of the medians of the tensors that are not empty; as in NumPy, the two middle values are averaged."""
     medians = [float(value.quantile(0.5)) for value in values if len(value)]
     return sum(medians) / len(medians) if medians else math.nan

@@ -1,10 +1,9 @@
-"""A score over several trainings: their resampled scores in, the mean over seeds with an interval over both out.
+"""Combine the scores of several trainings: the mean over seeds, with a confidence interval over images and seeds.
 
-Trainings that differ in their seed alone are scored on the same images, so images and seeds are crossed. Each resample
-draws groups of images, the same for all seeds, and independently seeds, both with replacement. Drawn from themselves, S
-values vary (S - 1)/S times as much as new ones would, so what the drawn seeds deviate from all seeds is widened by
-√(S / (S - 1)). With few seeds such intervals are rough all the same.
-
+Trainings that differ only in their seed are scored on the same images, so images and seeds are crossed. Each resample
+draws groups of images, the same for all seeds, and independently draws seeds, both with replacement. S values drawn
+from themselves vary only (S - 1)/S times as much as new ones would. So the deviation of the drawn seeds from all seeds
+is widened by √(S / (S - 1)). With few seeds such intervals are rough all the same.
 Source: Owen, "The pigeonhole bootstrap" (Annals of Applied Statistics, 2007), for the crossed draws.
 """
 
@@ -20,7 +19,7 @@ HOW = (
     "95 % percentile bootstrap over images and seeds: every resample draws groups of test images (the same for all "
     "seeds) and, independently, seeds, both with replacement; deviations of the drawn seeds are widened by √(S/(S-1))"
 )
-"""How intervals are made, for captions."""
+"""How intervals are computed, for captions."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,11 @@ class SeedScore:
     """A score over seeds.
 
     Attributes:
-        mean: over seeds, each on all images.
-        low, high: 2.5th and 97.5th percentile over images and seeds; None where they are unknown.
-        values: of each seed.
-        count, groups: images, and groups of them that were resampled.
-        p: of differences: share of resamples on the other side of 0, twice; None without an interval.
+        mean: mean over seeds, each on all images.
+        low, high: 2.5th and 97.5th percentile over images and seeds; None if they are unknown.
+        values: score of each seed.
+        count, groups: number of images, and of groups of them that were resampled.
+        p: for differences: twice the share of resamples on the other side of 0; None without an interval.
     """
 
     mean: float
@@ -45,11 +44,12 @@ class SeedScore:
 
 
 def over_seeds(scores: Sequence[Resampled], *, seed: int = 0) -> SeedScore:
-    """Combine the scores of trainings that differ in their seed.
+    """Combine the scores of trainings that differ only in their seed.
 
     Args:
-        scores: of each, on the same images with the same draws. One alone: its own interval, over images.
-        seed: of the draws of seeds.
+        scores: score of each training, on the same images with the same draws. A single one keeps its own interval,
+            over images.
+        seed: seed of the draws of seeds.
 
     Raises:
         DataError: without scores, or if they are not of the same images.
@@ -71,7 +71,7 @@ def over_seeds(scores: Sequence[Resampled], *, seed: int = 0) -> SeedScore:
 
 
 def _drawn(draws: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """(resample,) means over drawn seeds, from (seed, resample) scores."""
+    """Means over drawn seeds (resample,), from scores (seed, resample)."""
     seeds, resamples = draws.shape
     every = draws.mean(0)
     if seeds == 1:

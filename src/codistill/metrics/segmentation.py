@@ -1,7 +1,8 @@
-"""Semantic segmentation scores: predicted and true classes per pixel in, counts per image out, scores from any sum.
+"""Semantic segmentation scores: counts per image from predicted and true classes per pixel, and scores from their sums.
 
-Pixels labelled `IGNORE` count nowhere. Counts are (3, class): intersection, predicted, labelled. They add over images,
-so a data set's score is the score of its sum. Source: the evaluation of mmsegmentation 0.x (mIoU, aAcc, mAcc).
+Pixels labelled `IGNORE` are not counted. Counts are (3, class): intersection, predicted, labelled. They add up over
+images, so a data set's score is the score of its summed counts. Source: the evaluation of mmsegmentation 0.x (mIoU,
+aAcc, mAcc).
 """
 
 import numpy as np
@@ -37,7 +38,7 @@ def class_counts(
             "prediction to the label first"
         )
     prediction, label = prediction.long(), label.long()
-    # One more bin takes the ignored pixels: no shape depends on their number, which would need a host sync.
+    # One more bin counts the ignored pixels, so that no shape depends on their number (this would need a host sync).
     seen = label != IGNORE
     where = torch.full_like(label, num_classes)
     hit = torch.where(seen & (prediction == label), label, where)
@@ -52,7 +53,7 @@ def class_iou(counts: np.ndarray) -> np.ndarray:
 
 
 def class_accuracy(counts: np.ndarray) -> np.ndarray:
-    """Share of each class's pixels that were found, per cent, (..., class) from (..., 3, class); NaN without any."""
+    """Share of each class's pixels that were found, per cent, (..., class) from (..., 3, class); NaN if it has none."""
     counts = np.asarray(counts, dtype=np.float64)
     return _percent(counts[..., INTERSECTION, :], counts[..., LABELLED, :])
 
@@ -68,7 +69,7 @@ def mean_accuracy(counts: np.ndarray) -> np.ndarray:
 
 
 def pixel_accuracy(counts: np.ndarray) -> np.ndarray:
-    """aAcc in per cent, (...) from (..., 3, class): the share of labelled pixels with the right class."""
+    """aAcc in per cent, (...) from (..., 3, class): the share of labelled pixels with the correct class."""
     sums = np.asarray(counts, dtype=np.float64).sum(-1)
     return _percent(sums[..., INTERSECTION], sums[..., LABELLED])
 

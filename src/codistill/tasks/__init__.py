@@ -1,1 +1,1 @@
-"""Tasks: where encoder, head, data and metric meet. One folder each, with the same files."""
+"""Tasks: each combines an encoder, a head, data and a metric. One folder per task, with the same files in each."""

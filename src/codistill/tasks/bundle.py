@@ -1,8 +1,9 @@
-"""A model to give away: an encoder and heads fitted on it, in one folder of half-precision files with a card.
+"""Bundle a model for publication: an encoder and heads fitted on it, as half-precision files in one folder with a card.
 
-The folder is laid out as `weights/shipped.py` says, so it is found by name where `CODISTILL_MODELS` names its parent.
-Heads stand on the encoder beside them, wherever the folder lies. `card.json` holds the files' hashes and what encoder
-and heads answer to one computed picture, which `codistill verify` computes again (`verify/models.py`).
+`weights/shipped.py` defines the layout of the folder, so a model is found by name if `CODISTILL_MODELS` names the
+folder's parent. Heads use the encoder in the same folder, so the folder can be moved. `card.json` holds the hashes of
+the files and the outputs of encoder and heads for one synthetic picture; `codistill verify` computes these outputs
+again and compares (`verify/models.py`).
 """
 
 import re
@@ -42,7 +43,7 @@ from codistill.weights.read import read_checkpoint
 from codistill.weights.shipped import CARD, HEADS, read_card
 
 LARGEST_FILE = 12_000_000
-"""Bytes: no file that ships with the library is larger."""
+"""Largest size in bytes of a file that ships with the library."""
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+")
 
 
@@ -51,8 +52,8 @@ class BundledHead:
     """A fitted head to bundle.
 
     Attributes:
-        folder: of `codistill fit`.
-        metrics: of its evaluation, in the card; None: its own evaluation, if there is one.
+        folder: the folder that `codistill fit` wrote.
+        metrics: metrics file whose scores go into the card; None: that of the folder's own evaluation, if it has one.
     """
 
     folder: Path
@@ -70,19 +71,19 @@ def bundle_encoder(
     size: int,
     projectors: bool = True,
 ) -> Path:
-    """Make a model's folder: the encoder in half precision, and a card.
+    """Write the folder of a model: the encoder in half precision, and a card.
 
-    Heads must be fitted on what this writes, not on what it was given: rounding is a change of the encoder.
+    Fit heads on the encoder that this function writes, not on the original one: rounding changes the encoder.
 
     Args:
         encoder: an export, run or weights file.
         out: folder to make.
-        name: of the model.
-        about: what it is, what it was trained on, what it cannot do: the card's text.
-        licence: of the weights.
+        name: name of the model.
+        about: text of the card: what the model is, what it was trained on, what it cannot do.
+        licence: licence of the weights.
         command: the command line, for provenance.
-        size: side of the picture of the check, pixels.
-        projectors: ship a student's projectors with it.
+        size: side in pixels of the synthetic picture for the check.
+        projectors: include a student's projectors.
 
     Raises:
         CheckpointError: if the encoder cannot be read, or the folder exists.
@@ -108,15 +109,15 @@ def bundle_encoder(
 
 
 def bundle_heads(model: Path, heads: Sequence[BundledHead], *, command: Sequence[str]) -> Path:
-    """Add fitted heads to a model's folder, or replace those of the same tasks.
+    """Add fitted heads to a model's folder; replace heads of the same tasks.
 
     Args:
-        model: of `bundle_encoder`.
-        heads: fitted on it.
+        model: folder that `bundle_encoder` wrote.
+        heads: heads fitted on that folder's encoder.
         command: the command line, for provenance.
 
     Raises:
-        CheckpointError: if a folder is no model or no head.
+        CheckpointError: if a folder does not hold a model, or not a head.
         ConfigError: if a head was fitted on another encoder, or a file would be too large to ship.
     """
     card = read_card(model)
@@ -151,7 +152,7 @@ def _write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor])
 
 
 def _facts(record: HeadRecord, head: BundledHead) -> dict[str, Any]:
-    """What the card says of a head: how it was fitted, and its scores."""
+    """Collect a head's entry in the card: how it was fitted, and its scores."""
     file = head.metrics or head.folder / "evaluation" / METRICS
     facts: dict[str, Any] = {
         "data": _without_folders(record.data.spec),
@@ -169,7 +170,7 @@ def _facts(record: HeadRecord, head: BundledHead) -> dict[str, Any]:
 
 
 def _finish(folder: Path, card: dict[str, Any], command: Sequence[str]) -> None:
-    """Write card.json and README.md for the files that are there."""
+    """Write card.json and README.md for the files in the folder."""
     card["checks"] = {"encoder": probe_encoder(folder, card["size"])}
     for task in card["heads"]:
         answer = probe_head(folder, task, card["size"])
@@ -199,7 +200,7 @@ def _without_folders(spec: str) -> str:
 
 
 def _placeless(weights: EncoderWeights | StudentWeights) -> EncoderWeights | StudentWeights:
-    """The weights, their provenance without folders of the machine that made them."""
+    """Remove folders of the local machine from the provenance of weights."""
     if isinstance(weights, EncoderWeights):
         return replace(weights, extra=_scrubbed(weights.extra))
     encoder = _placeless(weights.encoder)
@@ -209,7 +210,7 @@ def _placeless(weights: EncoderWeights | StudentWeights) -> EncoderWeights | Stu
 
 
 def _scrubbed(value: Any) -> Any:
-    """The same without folders of the machine that made it: what lies below the present one is named from there."""
+    """Remove folders from all paths in a nested value; paths below the current directory become relative to it."""
     if isinstance(value, str):
         return _FOLDERS.sub("", value.replace(f"{Path.cwd()}/", ""))
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""A model card: the content of card.json in, Markdown out."""
+"""Write a model card in Markdown from the content of card.json."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from codistill.weights.shipped import HEADS
 
 
 def model_card(card: Mapping[str, Any]) -> str:
-    """README.md of a model's folder."""
+    """Text of the README.md in a model's folder."""
     parts = [
         f"# {card['name']}",
         card["about"],
@@ -27,7 +27,7 @@ def _use(card: Mapping[str, Any]) -> str:
 
 
 def _head(name: str, facts: Mapping[str, Any]) -> str:
-    """A head: what it was fitted on, and the scores that short tables show."""
+    """Section on a head: the data it was fitted on, and its scores."""
     lines = [f"## {name}", "", f"`{HEADS}/{name}`, fitted on {facts['samples']} samples of {facts['data']}."]
     shown = _scores(name, facts["scores"])
     if shown:

@@ -1,4 +1,4 @@
-"""An encoder alone as the model of a task: images of any size to maps of features, and features at pixels."""
+"""A frozen encoder alone as the model of a task: feature maps of images of any size, and features at pixels."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from codistill.tasks.shared.features import FrozenFeatures, center_padding
 from codistill.tasks.task import Subject
 
 _KEPT = 1 << 29
-"""Bytes of maps that are kept, the latest used: data sets of pairs name every image many times."""
+"""Bytes of feature maps in the cache (least recently used out first): each image occurs in many pairs of a data set."""
 
 
 class DenseFeatures:
-    """A frozen encoder; tokens of several blocks are joined along their channels."""
+    """Dense features of a frozen encoder; tokens of several blocks are concatenated along the channels."""
 
     def __init__(self, features: FrozenFeatures) -> None:
         self.features, self.device = features, torch.device("cpu")
@@ -39,13 +39,13 @@ class DenseFeatures:
     def map_of(
         self, image: UInt8[np.ndarray, "row column 3"]
     ) -> Float[Tensor, "channel token_row token_column"]:
-        """The feature map of an image and its centre padding; fp32, since the ratio test compares small distances."""
+        """Feature map of an image with centre padding; fp32, since the ratio test compares small distances."""
         pixels = torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device)
         levels = self.features.finite(normalized(pixels))
         return torch.cat([tokens.feature_map() for tokens in levels], dim=1)[0]
 
     def kept_map(self, name: str, read: Callable[[], tuple[np.ndarray, int]]) -> tuple[Tensor, int]:
-        """As `map_of`, cached by image name; on a miss `read` gives the image and a number cached with it."""
+        """As `map_of`, but cached by image name. On a miss, `read` returns the image and a number to cache with it."""
         if name not in self._kept:
             image, number = read()
             self._kept[name] = (self.map_of(image), number)
@@ -57,12 +57,12 @@ class DenseFeatures:
     def at_pixels(
         self, image: UInt8[np.ndarray, "row column 3"], size: tuple[int, int], pixels: Int[Tensor, "pixel 2"]
     ) -> Float[Tensor, "pixel channel"]:
-        """Features at pixels, read bicubically from the map of the padded image.
+        """Features at pixels, interpolated bicubically in the feature map of the padded image.
 
         Args:
-            image: at its original size.
-            size: rows and columns it is resized to.
-            pixels: (x, y) of the original image.
+            image: the image at its original size.
+            size: rows and columns to which the image is resized.
+            pixels: (x, y) in the original image.
         """
         features = self.map_of(resize_rgb(image, size))
         left, _, top, _ = center_padding(size, self.features.patch_size)
@@ -75,10 +75,10 @@ class DenseFeatures:
 
 
 def load_features(subject: Subject, test: object, data: object) -> DenseFeatures:
-    """The encoder that a subject names.
+    """Load the encoder that a subject names.
 
     Raises:
-        ConfigError: if it names no encoder, or a head (nothing is fitted here).
+        ConfigError: if the subject names no encoder, or a head (tasks of an encoder alone take none).
     """
     if subject.head is not None or subject.model is not None:
         raise ConfigError(

@@ -1,8 +1,8 @@
-"""Scoring for any task: outcomes of samples in, a table, its scores with intervals and a folder of results out.
+"""Evaluate any task: turn outcomes of samples into scores with confidence intervals and a folder of results.
 
-OUT/metrics.json      scores, intervals, data, model, command, commit
+OUT/metrics.json      scores, confidence intervals, data, model, command, commit
     per_image.npz     counts of every sample (`shared/score_table.py`)
-    pictures.png      some samples
+    pictures.png      pictures of some samples
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ from codistill.tasks.task import Column, Outcome, Summary, Task, TaskData
 
 METRICS, PICTURES = "metrics.json", "pictures.png"
 WIDTH = 900
-"""Pixels of a line of pictures."""
+"""Width in pixels of a row of pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class Evaluation:
 
     Attributes:
         table: counts of every sample.
-        scores: the defined ones by name, with intervals.
-        summary: the task's further results.
+        scores: the scores that are defined, by name, with confidence intervals.
+        summary: further results of the task.
         pictures: rows of pictures (row, column, 3) uint8.
     """
 
@@ -57,15 +57,15 @@ def evaluate(
     pictures: int = 6,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Count every sample, then score.
+    """Collect the counts of every sample, then compute the scores.
 
     Args:
-        task: that the outcomes come from.
-        outcomes: of `task.score`, in the order of the samples.
+        task: the task that the outcomes come from.
+        outcomes: result of `task.score`, in the order of the samples.
         data: the scored split.
         test: scoring options.
-        pictures: examples to draw, evenly spread.
-        progress: called with samples done and in all.
+        pictures: number of samples to draw, evenly spread.
+        progress: called with the number of samples done and their total.
 
     Raises:
         DataError: if a sample cannot be used, or none can be scored.
@@ -101,20 +101,22 @@ def evaluate(
 
 
 def intervals(columns: Mapping[str, Column], table: ScoreTable) -> dict[str, Interval]:
-    """The scores that are defined, with intervals."""
+    """Compute the scores that are defined for a table, with confidence intervals."""
     found = {name: column.statistic.interval(table) for name, column in columns.items()}
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
 def check_comparable(data: TaskData, against: Path) -> None:
-    """Refuse to compare with another folder or split: names of samples such as 0001.jpg prove nothing.
+    """Refuse a comparison with an evaluation of another folder or split.
+
+    Equal sample names are no proof of equal samples: names such as 0001.jpg occur in many data sets.
 
     Args:
-        data: to score.
+        data: the data to score.
         against: the folder of an earlier evaluation.
 
     Raises:
-        ConfigError: if that scored something else.
+        ConfigError: if the earlier evaluation scored other data or another split.
         CheckpointError: if its metrics are missing or damaged.
     """
     said = read_json(against / METRICS)
@@ -127,7 +129,7 @@ def check_comparable(data: TaskData, against: Path) -> None:
 
 
 def _same_place(one: str, other: str) -> bool:
-    """Whether two `LAYOUT:FOLDER` mean one folder."""
+    """Whether two `LAYOUT:FOLDER` have the same layout and mean the same folder."""
     (layout, _, first), (like, _, second) = one.partition(":"), other.partition(":")
     return layout == like and Path(first).expanduser().resolve() == Path(second).expanduser().resolve()
 
@@ -135,14 +137,14 @@ def _same_place(one: str, other: str) -> bool:
 def compare(
     task: Task, found: Evaluation, against: Path, score: str | None = None, margin: float | None = None
 ) -> dict[str, Any]:
-    """A paired difference to an earlier evaluation of the same samples, for metrics.json.
+    """Compute the paired difference to an earlier evaluation of the same samples, for metrics.json.
 
     Args:
-        task: of both evaluations.
+        task: task of both evaluations.
         found: this evaluation.
-        against: the folder of the other one.
-        score: name of the score; None: the task's first.
-        margin: differences within ± this count as equal.
+        against: the folder of the earlier evaluation.
+        score: name of the score; None: the task's first one that is defined.
+        margin: differences within ± this value count as equal.
 
     Raises:
         ConfigError: if the task has no such score, or other samples were scored.
@@ -167,14 +169,14 @@ def compare(
 
 
 def verdict_of(low: float | None, high: float | None, higher: bool) -> str:
-    """What a difference's interval says: `better`, `worse`, or `not apart` where it holds 0 or is unknown."""
+    """Verdict on a difference: `better`, `worse`, or `not apart` if its interval contains 0 or is unknown."""
     if low is None or high is None or not low * high > 0:
         return "not apart"
     return "better" if (low > 0) is higher else "worse"
 
 
 def plain_interval(interval: Interval) -> dict[str, Any]:
-    """For metrics.json: null where a number is infinite, or a limit unknown."""
+    """An interval for metrics.json; None (null) for an infinite number and for an unknown limit."""
 
     def finite(value: float | None) -> float | None:
         return value if value is not None and np.isfinite(value) else None
@@ -197,16 +199,16 @@ def write_evaluation(
     about: Mapping[str, Any],
     command: list[str],
 ) -> list[str]:
-    """Write an evaluation's folder.
+    """Write the folder of an evaluation.
 
     Args:
         out: the folder.
-        task, found, data, test: the evaluation.
+        task, found, data, test: the evaluation, and what was evaluated.
         about: the model and how it was fitted, for metrics.json.
         command: the command line, for provenance.
 
     Returns:
-        Names of the files.
+        Names of the written files.
 
     Raises:
         WriteError: if a file cannot be written.
@@ -222,7 +224,7 @@ def write_evaluation(
         save_picture(Image.fromarray(np.concatenate(strips)), out / PICTURES)
         files.append(PICTURES)
     else:
-        (out / PICTURES).unlink(missing_ok=True)  # of an earlier evaluation in this folder
+        (out / PICTURES).unlink(missing_ok=True)  # left by an earlier evaluation in this folder
     numbers = {
         "task": task.name,
         "unit": task.unit,

@@ -1,4 +1,4 @@
-"""Opening a task's data: `LAYOUT:FOLDER` and a split in, checked samples out; the same rules for all tasks."""
+"""Open the data of a task: from `LAYOUT:FOLDER` and a split to checked samples, with the same rules for all tasks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,26 +14,26 @@ from codistill.tasks.task import Layout, Task, TaskData, Where
 
 
 def scored_split(task: Task, spec: str) -> tuple[str, str]:
-    """The split that is scored if none is named, and why; see `Layout`.
+    """The split that is scored by default, and the reason; see `Layout`.
 
     Raises:
-        ConfigError: if the spec has no known layout.
+        ConfigError: if the spec names no known layout.
     """
     return task.layouts[parse_spec(spec, task.layouts)[0]].scored
 
 
 def open_split(layouts: Mapping[str, Layout], spec: str, split: str, *, partial: bool = False) -> Any:
-    """A split of a data set, as its layout gives it (a `TaskData`).
+    """Open a split of a data set with the reader of its layout; returns a `TaskData`.
 
     Args:
-        layouts: of the task, by the word before the colon.
+        layouts: the task's layouts by name, the word before the colon.
         spec: `LAYOUT:FOLDER`, e.g. `ade20k:/data/ADEChallengeData2016`.
-        split: one that the layout has.
-        partial: use it although images are missing.
+        split: name of a split that the layout has.
+        partial: use the data although images are missing.
 
     Raises:
-        ConfigError: if the spec is empty or has no known layout or split.
-        DataError: if the data is incomplete, or its layout differs.
+        ConfigError: if the spec is empty or names no known layout.
+        DataError: if the layout has no such split, the data is incomplete, or the files are laid out differently.
     """
     if not spec:
         raise ConfigError(f"which data set? add --data LAYOUT:FOLDER (layouts: {', '.join(layouts)})")
@@ -54,14 +54,14 @@ def open_data(
     training: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Any:
-    """A split of a data set (a `TaskData`), checked before anything is computed.
+    """Open a split of a data set and check it before anything is computed; returns a `TaskData`.
 
     Args:
-        task: with its layouts.
+        task: the task whose layouts and check apply.
         spec, split, partial: see `open_split`.
         limit: number of samples to use, evenly spread; None: all.
-        training: whether a head is to be fitted on it.
-        say: prints the data set's notes.
+        training: whether a head is to be fitted on the split.
+        say: prints notes on the data.
 
     Raises:
         ConfigError, DataError: see `open_split`; or if some of the data cannot be used.
@@ -76,14 +76,14 @@ def open_data(
 
 
 def fit_task(task: Task, config: HeadFit, runtime: Runtime, process: Process | None = None) -> bool:
-    """Fit a head and write it to `runtime.out`; the same call resumes.
+    """Fit a head and write it to `runtime.out`; the same call resumes an interrupted fit.
 
     Returns:
-        Whether it is finished; False if it stopped on request.
+        True if the fit is finished; False if it stopped on request.
 
     Raises:
-        ConfigError: if the task fits nothing, the config is invalid, or a part of `runtime` would have no effect.
-        DataError, CheckpointError: the text says what to do.
+        ConfigError: if the task fits nothing, the config is invalid, or a field of `runtime` would have no effect.
+        DataError, CheckpointError: if the data or a checkpoint cannot be used; the message says what to do.
     """
     if task.fit is None:
         raise ConfigError(f"nothing is fitted for {task.name}")

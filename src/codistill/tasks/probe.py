@@ -1,4 +1,4 @@
-"""What a model answers to one computed picture: a few numbers that show whether a copy still is the model."""
+"""Outputs of a model for one synthetic picture: a few numbers that show whether a copy of the model is intact."""
 
 import tempfile
 from pathlib import Path
@@ -14,11 +14,11 @@ from codistill.tasks.task import ImageFile, Subject
 from codistill.weights.shipped import HEADS
 
 _CHANNELS = 8
-"""Of the tokens that are kept."""
+"""Channels that are kept of a token."""
 
 
 def probe_picture(size: int) -> np.ndarray:
-    """(size, size, 3) uint8: a slanted floor of tiles under a sky with a ball, in whole numbers only."""
+    """The synthetic picture, (size, size, 3) uint8: a tiled floor, a sky and a ball, computed in integers only."""
     rows, columns = np.mgrid[0:size, 0:size] * 256 // size
     tiles = ((rows * rows // 2048 + columns // 24) % 2) * 90 + 60
     sky = np.stack([90 + rows // 3, 140 + rows // 4, 220 - rows // 8], axis=-1)
@@ -31,7 +31,7 @@ def probe_picture(size: int) -> np.ndarray:
 
 
 def probe_encoder(model: Path, size: int) -> dict[str, Any]:
-    """Statistics of the tokens of the computed picture, and some of their values.
+    """Statistics and some values of the encoder's tokens for the synthetic picture.
 
     Args:
         model: the encoder's folder.
@@ -54,11 +54,11 @@ def probe_encoder(model: Path, size: int) -> dict[str, Any]:
 
 
 def probe_head(model: Path, name: str, size: int) -> dict[str, float] | None:
-    """The numbers that a head's prediction for the computed picture gives; None for tasks of several images.
+    """Numbers in a head's prediction for the synthetic picture; None for tasks that predict nothing for single images.
 
     Args:
-        model: folder with the head.
-        name: of the task.
+        model: folder of the model that has the head.
+        name: name of the task.
         size: side of the picture in pixels.
     """
     task = find_task(name)
@@ -73,7 +73,7 @@ def probe_head(model: Path, name: str, size: int) -> dict[str, float] | None:
 
 
 def numbers_in(value: Any, name: str = "") -> list[tuple[str, float]]:
-    """Every number in JSON data, by its path."""
+    """List every number in JSON data with its dotted path."""
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return []
     if isinstance(value, (int, float)):

@@ -1,7 +1,7 @@
-"""Tasks by name: a literal table of this package's tasks, and those of installed packages.
+"""Find tasks by name: a literal table of the tasks of this package, and the tasks that installed packages add.
 
-A package adds a task by an entry point of the group `codistill.tasks`, whose name is the task's and whose value is
-`module:NAME` of a `Task`. A task's module is imported on its first use.
+A package adds a task with an entry point in the group `codistill.tasks`: its name is the name of the task, its value
+the `module:NAME` of a `Task`. The module of a task is imported on first use.
 """
 
 import importlib
@@ -26,19 +26,19 @@ TASKS = {
     "linear": "codistill.tasks.classification.task:LINEAR",
     "artefacts": "codistill.tasks.artefacts.task:TASK",
 }
-"""`MODULE:NAME` of each `Task`."""
+"""`MODULE:NAME` of the `Task` object, by name of the task."""
 
 
 def task_names() -> list[str]:
-    """Names of all tasks, those of installed packages included."""
+    """Names of all tasks, including those of installed packages."""
     return [*TASKS, *added(ADDED, TASKS)]
 
 
 def find_task(name: str) -> Task:
-    """The task of that name.
+    """Import and return the task of that name.
 
     Raises:
-        ConfigError: if it is unknown, or an installed package's cannot be imported.
+        ConfigError: if the name is unknown, or the task of an installed package cannot be imported.
     """
     if name in TASKS:
         module, attribute = TASKS[name].split(":")

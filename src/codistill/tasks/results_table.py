@@ -1,4 +1,4 @@
-"""Tables from metrics files, for reports and Markdown, so that no number in the documentation is typed by hand."""
+"""Build tables from metrics files for reports and Markdown, so that no number in the documentation is typed by hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from codistill.tasks.registry import find_task, task_names
 
 @dataclass(frozen=True)
 class TableWords:
-    """How a table of a task is worded.
+    """Words of a task's results table.
 
     Attributes:
-        headlines: scores that it shows; () for all.
-        titles: of scores.
-        samples: what is scored: images, pairs.
+        headlines: names of the scores that the table shows; () for all.
+        titles: titles of the scores by name.
+        samples: the word for the scored samples: images, pairs.
     """
 
     headlines: tuple[str, ...] = ()
@@ -23,7 +23,7 @@ class TableWords:
 
 
 def table_words(name: str) -> TableWords:
-    """Wording of a task's table; plain names for other results (distillation) and tasks that are not installed."""
+    """Words of a task's table; names of scores as they are for tasks not installed and other results (distillation)."""
     if name not in task_names():
         return TableWords()
     task = find_task(name)
@@ -32,19 +32,19 @@ def table_words(name: str) -> TableWords:
 
 
 def result_kind(metrics: Mapping[str, Any]) -> tuple[str, str, int]:
-    """What results in one table must share: task, split, number of images."""
+    """What all results in one table must have in common: task, split, number of images."""
     return str(metrics["task"]), str(metrics.get("split", "")), int(metrics.get("images", 0))
 
 
 def results_rows(
     task: str, contents: Sequence[Mapping[str, Any]], quote: str = ""
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a table: encoder, the task's headline scores, how it was fitted.
+    """Header and rows of a table: encoder, headline scores of the task, how the head was fitted.
 
     Args:
-        task: of all files.
-        contents: of the metrics files.
-        quote: put around the names of encoders.
+        task: name of the task of all files.
+        contents: content of the metrics files.
+        quote: characters around the names of encoders.
     """
     words = table_words(task)
     names = words.headlines or tuple(contents[0]["scores"])
@@ -61,7 +61,7 @@ def results_rows(
 
 
 def _encoder(metrics: Mapping[str, Any], quote: str) -> str:
-    """The encoder, or the baseline, released file or method in its place."""
+    """Name of the encoder, or of the baseline, released file or method used in its place."""
     encoder = metrics.get("encoder") or metrics.get("method") or {}
     if metrics.get("baseline"):
         encoder = {"baseline": metrics["baseline"]}
@@ -71,7 +71,7 @@ def _encoder(metrics: Mapping[str, Any], quote: str) -> str:
 
 
 def shown_score(score: Mapping[str, Any] | None) -> str:
-    """Mean and interval, if known; a dash for an undefined score."""
+    """Mean and confidence interval as text; a dash for an undefined score."""
     if score is None or score["mean"] is None:
         return "–"
     digits = 1 if score["mean"] > 10 else 3
@@ -83,7 +83,7 @@ def shown_score(score: Mapping[str, Any] | None) -> str:
 
 
 def _fit(metrics: Mapping[str, Any]) -> str:
-    """How the head was fitted; two-view tasks record it with their method."""
+    """How the head was fitted, as text; two-view tasks record it under `method`."""
     method = metrics.get("method") or {}
     if method.get("baseline") or metrics.get("baseline"):
         return "none"
@@ -95,7 +95,7 @@ def _fit(metrics: Mapping[str, Any]) -> str:
 
 
 def _edge(fit: Mapping[str, Any]) -> str:
-    """A note if the chosen learning rate is at the edge of those tried, so that others might do better."""
+    """A note if the chosen learning rate is the smallest or largest one tried: one beyond it might score better."""
     rates = [head["lr"] for head in fit.get("heads") or () if isinstance(head, Mapping) and "lr" in head]
     if len(rates) < 2 or fit["chosen_lr"] not in (min(rates), max(rates)):
         return ""

@@ -1,13 +1,13 @@
-"""A task as a value: all that `fit`, `evaluate` and `predict` need to know of a head.
+"""Define a task as one value of the class `Task`, with everything that `fit`, `evaluate` and `predict` need.
 
-    data = open_data(TASK, "folder:/data/mine", "val")              # a layout's samples
+    data = open_data(TASK, "folder:/data/mine", "val")              # samples of a split
     TASK.fit(training_data, config, runtime, process)               # HEAD/head.json, HEAD/head.safetensors
     model = TASK.load(Subject(head=HEAD), TASK.test(), data)        # an encoder with its head
-    outcomes = TASK.score(model, data, test, runtime)               # one a sample, in order
-    found = evaluate(TASK, outcomes, data, test)                    # scores with intervals
+    outcomes = TASK.score(model, data, test, runtime)               # one per sample, in order
+    found = evaluate(TASK, outcomes, data, test)                    # scores with confidence intervals
 
-A new head is one folder with such a value, and one row of `registry.py`. Other work (distillation, extraction,
-reconstruction, Map-free's submissions) has its own commands.
+To add a task, write one folder with such a value and add one row to `registry.py`. Distillation, feature extraction,
+reconstruction and submissions to the Map-free benchmark are not tasks in this sense; they have their own commands.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,13 +29,13 @@ from codistill.tasks.shared.statistics import Statistic
 
 @dataclass(frozen=True)
 class Where:
-    """A part of a data set to open.
+    """A split of a data set that is to be opened.
 
     Attributes:
         spec: `LAYOUT:FOLDER`, as the user gave it.
         root: the folder.
-        split: name of the part.
-        partial: use it although images are missing.
+        split: name of the split.
+        partial: use the split although images are missing.
     """
 
     spec: str
@@ -46,13 +46,13 @@ class Where:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
-    """An opened split; tasks add fields: classes, a protocol, a body model.
+    """An opened split. Tasks derive from it and add fields: classes, a protocol, a body model.
 
     Attributes:
-        spec, split: what was opened.
-        samples: map-style and picklable; may have `groups`, `inputs_of` and `shared_inputs`.
-        partial: images may be missing.
-        notes: printed before anything is computed: what was left out or assumed.
+        spec, split: `LAYOUT:FOLDER` and name of the split.
+        samples: a map-style, picklable data set; it may have `groups`, `inputs_of` and `shared_inputs`.
+        partial: whether images may be missing.
+        notes: lines on what was left out or assumed; printed before anything is computed.
     """
 
     spec: str
@@ -64,13 +64,13 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set's layout on disk, and how to open it.
+    """The layout of a data set on disk, and how to open it.
 
     Attributes:
-        open: gives the split.
-        about: one line: what lies where.
-        splits: that it has; () for folders of any name.
-        exception: a split that is scored in place of what the rule of `scored` gives, and why.
+        open: opens a split.
+        about: one line on where the files lie.
+        splits: names of the splits; () if a split may have any name.
+        exception: the split to score instead of the one that `scored` would choose, and the reason.
     """
 
     open: Callable[[Where], TaskData]
@@ -80,7 +80,7 @@ class Layout:
 
     @property
     def scored(self) -> tuple[str, str]:
-        """The split that is scored if none is named, and why: `test` where the layout has one, else `val`."""
+        """The split that is scored by default, and the reason: `test` if the layout has one, else `val`."""
         if self.exception is not None:
             return self.exception
         if not self.splits or "test" in self.splits:
@@ -90,15 +90,15 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What to score or use: head, encoder, baseline.
+    """The model to evaluate or to use: a head, an encoder or a baseline.
 
     Attributes:
         head: a folder that `codistill fit` wrote, or a released file of a head.
-        model: a released file of encoder and head together.
-        features: replace those that the head was fitted on; needed if the head records none.
-        baseline: a name in `Task.baselines`, in place of a head or on top of one.
-        other_encoder: allow another encoder than the head was fitted on.
-        source: the encoder or student in memory that `features` names; None: load it.
+        model: a released file of an encoder with its head.
+        features: features to use instead of those that the head was fitted on; needed if the head records none.
+        baseline: a name in `Task.baselines`; it replaces a head, or a part of a head's answer.
+        other_encoder: allow an encoder other than the one that the head was fitted on.
+        source: the encoder or student that `features` names, if it is already in memory; None: load it.
     """
 
     head: Path | None = None
@@ -111,13 +111,13 @@ class Subject:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one sample.
+    """The result for one sample.
 
     Attributes:
-        name: of the sample.
-        values: arrays of the same shape for every sample.
-        rows: arrays of equal length with a row per item in the sample (a person, a match).
-        draw: makes a row of pictures (row, column, 3) uint8: image, truth, prediction; called for few samples.
+        name: name of the sample.
+        values: counts and other numbers by name, as arrays of the same shape for every sample.
+        rows: arrays of equal length, with one row per item in the sample (a person, a match).
+        draw: makes a row of pictures (row, column, 3) uint8: image, truth, prediction; called for a few samples only.
     """
 
     name: str
@@ -128,13 +128,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A score in tables.
+    """A score, and how tables show it.
 
     Attributes:
-        title: with its unit, as a table's header has it.
-        statistic: computes it from the counts.
-        digits: after the point.
-        headline: whether short tables show it.
+        title: heading in tables, with the unit.
+        statistic: computes the score from the counts of the samples.
+        digits: digits after the decimal point.
+        headline: whether short tables show the score.
         higher: whether higher is better.
     """
 
@@ -147,12 +147,12 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A task's results beside its columns.
+    """Results of an evaluation other than the scores.
 
     Attributes:
-        facts: for metrics.json; JSON.
-        lines: printed.
-        legend: a strip (row, width, 3) uint8 of a given width below the pictures.
+        facts: JSON values for metrics.json.
+        lines: lines to print.
+        legend: makes a legend (row, width, 3) uint8 of a given width, shown below the pictures.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -166,8 +166,8 @@ class Predicted:
 
     Attributes:
         text: a line to print.
-        files: written files.
-        facts: JSON values for programs.
+        files: the files that were written.
+        facts: the prediction as JSON values, for programs.
     """
 
     text: str
@@ -177,7 +177,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file, and the name of its results: a path without suffix, relative to the output."""
+    """An image file, and the name of its results: a path without suffix, relative to the output folder."""
 
     path: Path
     name: str
@@ -189,12 +189,13 @@ class ImageFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """How your own images are predicted.
+    """How `codistill predict` runs a task on a user's own images.
 
     Attributes:
-        options: class of the options: `Task.test`, or one derived from it.
-        run: model, pixels (row, column, 3) uint8, the image's names, options and output folder to a `Predicted`.
-        writes: one line on the files it writes.
+        options: class of the options: `Task.test`, or a class derived from it.
+        run: predicts for one image, given model, pixels (row, column, 3) uint8, the image's names, options and output
+            folder.
+        writes: one line on the files that `run` writes.
     """
 
     options: type
@@ -204,23 +205,25 @@ class Prediction:
 
 @dataclass(frozen=True)
 class NoOptions:
-    """Nothing can be chosen."""
+    """Options of a head that has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """How heads answer from tokens of one pass of an encoder that several of them share (`codistill.Perception`).
+    """How a task's heads answer from tokens that several heads share (`codistill.Perception`).
+
+    The encoder runs once, and every head reads the tokens of that pass.
 
     Attributes:
-        answer: a model, and images with the tokens that its `features` asks for, to one answer for each image, or to a
-            single one if they are seen `together`.
+        answer: given a model, and images with the tokens that its `features` asks for, returns one answer per image;
+            with `together`, a single answer.
         gives: class of the answers.
-        size: a model to the pixels of an image's longer side at which it was fitted.
+        size: given a model, returns the length in pixels of an image's longer side at which it was fitted.
         options: class of the options.
-        load: a subject and options (None where there are none) to a model, which has `features` (a `FrozenFeatures`)
-            and `to(device)`; None: as `Task.load`.
-        prepare: makes now what a model would make at its first answer, where that takes long.
-        together: several images of one place have one answer.
+        load: loads a model from a subject and options (None if there are none); the model has `features`
+            (a `FrozenFeatures`) and `to(device)`; None: `Task.load` is used.
+        prepare: computes in advance what a model would otherwise compute at its first answer, if that takes long.
+        together: whether several images of one place give a single answer.
     """
 
     answer: Callable[[Any, Sequence[Seen]], Sequence[Answer] | Answer]
@@ -242,31 +245,32 @@ def _no_columns(table: ScoreTable) -> Mapping[str, Column]:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task.
+    """A task: how to open its data, fit and load its heads, score them, and predict.
 
     Attributes:
-        name: in commands.
-        about: one line.
-        layouts: data sets by the word before the colon.
-        load: subject, test options and data (or None) to a model.
+        name: name in commands.
+        about: one line on the task.
+        layouts: layouts of data sets by name, the word before the colon.
+        load: loads a model from a subject, test options and data (or None).
         test: class of the scoring options; frozen, with defaults.
-        score: model, data, test options and runtime to one outcome per sample, in order.
+        score: yields one outcome per sample, in order, given model, data, test options and runtime.
         columns: scores by name, the main one first.
-        more_columns: table to scores that depend on the head (numbers of neighbours).
-        unit: of the scores, for metrics.json.
-        samples: the word for them: images, pairs.
-        shown: titles of the outcomes' pictures; () where there are none.
-        config: class of a fit, derived from `HeadFit`; None where nothing is fitted.
-        recipes: of that class, by name; the first is the default.
-        fit: the training split, config, runtime and process to whether it is finished (it may be asked to stop); the
-            same call resumes.
-        check: raises DataError where data cannot be used, told whether for training; gives what there is to say of it.
-        summarize: what there is to say beside the columns.
-        predict: images of one's own; None where there is nothing to show.
-        sight: answers from shared tokens; None where a head has none.
-        baselines: by name, one line each, for `--baseline`.
-        on_head: those of them that replace a part of a head's answer, and need one.
-        heads: the task whose heads it scores, where that is another one.
+        more_columns: given a table, returns scores whose names depend on the head (numbers of neighbours).
+        unit: unit of the scores, for metrics.json.
+        samples: the word for the samples: images, pairs.
+        shown: titles of the pictures of an outcome; () if there are none.
+        config: class of the config of a fit, derived from `HeadFit`; None if nothing is fitted.
+        recipes: configs of that class by name; the first is the default.
+        fit: fits a head, given the training split, config, runtime and process; returns whether the fit is finished
+            (it may be asked to stop). The same call resumes.
+        check: given data and whether it is for training, returns notes to print; raises DataError if the data cannot
+            be used.
+        summarize: returns the results other than the scores, given table, data and test options.
+        predict: prediction for a user's own images; None if the task has none.
+        sight: answers from shared tokens; None if the task's heads have none.
+        baselines: one line on each baseline by name, for `--baseline`.
+        on_head: the baselines that replace a part of a head's answer, and therefore need a head.
+        heads: name of the task whose heads this task scores, if it is another task.
         features: fields of `FeatureConfig` that a user may choose; () for all.
     """
 

@@ -1,7 +1,8 @@
-"""People: every person of an image as a posed, shaped body in metres in the camera's frame, from any encoder's tokens.
+"""Human-mesh head: every person in an image as a posed, shaped body in metres in the camera frame, from encoder tokens.
 
-`network` holds the head, `model` an encoder with it, `cells` detection, `camera` rays and depth, `rotations` the 6-D
-form, `place` bodies before the camera, `targets` and `losses` how it is trained, `mirror` its augmentation, `load`
-the released files.
+`network` the head, with its parts `attention`, `tables` and `window` · `model` an encoder with the head · `cells`
+detection · `camera` rays and depth · `prediction` decoded outputs · `place` bodies in the camera frame · `targets` and
+`losses` training · `mirror` augmentation · `frozen` fast inference · `load`, `names` released files.
+
 Source: Multi-HMR (arXiv 2402.14654), DUNE (arXiv 2503.14405).
 """

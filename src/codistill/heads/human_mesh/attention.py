@@ -1,7 +1,8 @@
-"""The head's layers: people of one image attend to each other, then to all of its tokens.
+"""Layers of the human-mesh head: people of one image attend to each other, then to all tokens of the image.
 
-(batch, slot, channel) people and (batch, token, other channel) tokens in, people out. Images have different numbers
-of people: slots without one are masked, so that no person depends on what else is in the batch.
+Takes people (batch, slot, channel) and tokens (batch, token, other channel), returns people. Images have different
+numbers of people. Slots without a person are masked, so that no person depends on what else is in the batch.
+
 Pre-norm, eps 1e-5; queries, keys and values without bias; exact GELU. Source: Multi-HMR (arXiv 2402.14654), its HPH.
 """
 
@@ -13,7 +14,7 @@ from codistill.nn.blocks import Mlp
 
 
 class PeopleAttention(nn.Module):
-    """Self-attention over the occupied slots; the heads' channels need not add up to the width."""
+    """Self-attention over the occupied slots; the channels of all attention heads need not add up to the width."""
 
     def __init__(self, dim: int, num_heads: int, head_dim: int) -> None:
         super().__init__()
@@ -22,7 +23,7 @@ class PeopleAttention(nn.Module):
         self.proj = nn.Linear(num_heads * head_dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(batch, slot, channel) to the same; `mask` (batch, 1, slot, slot) is True where a query may attend."""
+        """Attend among people (batch, slot, channel); `mask` (batch, 1, slot, slot) is True where this is allowed."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         out = attention(query, key, value, mask=mask)
         return self.proj(out.transpose(1, 2).flatten(2))
@@ -39,7 +40,7 @@ class TokenAttention(nn.Module):
         self.proj = nn.Linear(num_heads * head_dim, dim)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """(batch, slot, channel) and (batch, token, context channel) to the former's shape."""
+        """Attend from people (batch, slot, channel) to tokens (batch, token, context channel); returns people."""
         query = self.q(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         key, value = self.kv(context).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         out = attention(query, key, value)
@@ -59,16 +60,16 @@ class PeopleLayer(nn.Module):
         self.mlp = Mlp(dim, hidden)
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
-        """(batch, slot, channel) to the same."""
+        """Update people (batch, slot, channel)."""
         x = x + self.self_attention(self.self_norm(x), mask)
         x = x + self.cross_attention(self.cross_norm(x), context)
         return x + self.mlp(self.mlp_norm(x))
 
 
 def slot_mask(occupied: Tensor) -> Tensor:
-    """(batch, 1, slot, slot) attention mask from (batch, slot): queries attend to occupied slots only.
+    """Attention mask (batch, 1, slot, slot) from occupied slots (batch, slot): queries attend to occupied slots only.
 
-    Empty slots attend to themselves, so that no softmax is over nothing; their output is never read.
+    An empty slot attends to itself, so that no softmax is over an empty set; its output is never read.
     """
     itself = torch.eye(occupied.shape[1], dtype=torch.bool, device=occupied.device)
     return (occupied[:, None, :] | itself)[:, None]

@@ -1,8 +1,9 @@
-"""The cells of the token grid that hold a person's head, from the ground truth or detected.
+"""Cells of the token grid that contain a person's head, from the ground truth or by detection.
 
-`PersonCells` lists the people of a whole batch in one flat row, so that nothing is computed for padding; its `slot`
-numbers the people of an image for attention among them.
-Source: Multi-HMR (arXiv 2402.14654) section 3.2.
+`PersonCells` lists the people of a whole batch in one flat row, so that nothing is computed for padding. Its `slot`
+numbers the people of an image, for the attention among them.
+
+Source: Multi-HMR (arXiv 2402.14654), section 3.2.
 """
 
 from dataclasses import dataclass
@@ -16,19 +17,19 @@ from codistill.errors import ConfigError
 from codistill.nn.tracing import is_symbolic
 
 DETECTION_THRESHOLD = 0.2
-"""Of the published training and evaluation."""
+"""Threshold of the published training and evaluation."""
 
 
 @dataclass(frozen=True)
 class PersonCells:
-    """Cells of the people of a batch, (person,) each; build it with `of`.
+    """Cells of the people in a batch, (person,) each; build it with `of`.
 
     Attributes:
-        image: index in the batch.
-        row, column: of the cell in the token grid.
-        slot: 0, 1, … among the people of the same image.
-        slots: largest number of people in an image, at least 1. A host number: shapes depend on it.
-        present: which of them are people; None: all. The others are padding, which nobody attends to.
+        image: index of the image in the batch.
+        row, column: row and column of the cell in the token grid.
+        slot: number 0, 1, … among the people of the same image.
+        slots: largest number of people in an image, at least 1. It is a number on the host, since shapes depend on it.
+        present: which entries are people; None: all. The others are padding, to which nobody attends.
     """
 
     image: Int[Tensor, " person"]
@@ -40,7 +41,7 @@ class PersonCells:
 
     @classmethod
     def of(cls, image: Tensor, row: Tensor, column: Tensor) -> "PersonCells":
-        """Cells (person,) in any order. Syncs if the tensors are on a device: call it in the loader."""
+        """Make cells (person,) in any order. It synchronizes if the tensors are on a device: call it in the loader."""
         earlier = (image[:, None] == image[None, :]).tril(-1)
         slot = earlier.sum(1)
         return cls(image, row, column, slot, int(slot.max()) + 1 if len(slot) else 1)
@@ -63,7 +64,7 @@ def score_from_logits(logits: Tensor) -> Tensor:
 def suppress_neighbours(
     scores: Float[Tensor, "batch row column"], kernel: int = 3
 ) -> Float[Tensor, "batch row column"]:
-    """Scores that are the maximum of their kernel x kernel neighbourhood, ties included; 0 elsewhere."""
+    """Keep scores that are the maximum of their kernel x kernel neighbourhood, ties included; others become 0."""
     if kernel < 1 or kernel % 2 == 0:
         raise ConfigError(
             f"the suppression kernel must be an odd number of cells, 1 for no suppression; got {kernel}"
@@ -75,9 +76,9 @@ def suppress_neighbours(
 def detect_people(
     scores: Float[Tensor, "batch row column"], threshold: float = DETECTION_THRESHOLD, kernel: int = 3
 ) -> PersonCells:
-    """Cells whose score is a local maximum and at least `threshold`, in order of image, row and column.
+    """Detect cells whose score is a local maximum and at least `threshold`, in order of image, row and column.
 
-    Syncs with the device once, since later shapes depend on the number of people, which may be 0.
+    It synchronizes with the device once, since later shapes depend on the number of people, which may be 0.
     """
     kept = suppress_neighbours(scores, kernel) >= threshold
     image, row, column = kept.nonzero().unbind(-1)
@@ -90,10 +91,10 @@ def detect_most(
     threshold: float = DETECTION_THRESHOLD,
     kernel: int = 3,
 ) -> PersonCells:
-    """As `detect_people`, with shapes that do not depend on the scores: `slots` cells for every image.
+    """As `detect_people`, with shapes that do not depend on the scores: `slots` cells per image.
 
-    The people of an image come first, in order of row and column; of more than `slots`, those with the highest scores
-    are kept. The other cells are not `present`.
+    The people of an image come first, in order of row and column. If there are more than `slots`, those with the
+    highest scores are kept. The other cells are not `present`.
 
     Raises:
         ValueError: if an image has fewer cells than `slots`.
@@ -103,7 +104,7 @@ def detect_most(
         raise ValueError(f"{slots} people do not fit into {rows}x{columns} cells")
     suppressed = suppress_neighbours(scores, kernel).flatten(1)
     best, cell = suppressed.topk(slots, dim=1)  # (image, slot) each
-    order = torch.where(best >= threshold, cell, cell + rows * columns).argsort(dim=1)  # the absent last
+    order = torch.where(best >= threshold, cell, cell + rows * columns).argsort(dim=1)  # absent ones last
     cell, best = cell.gather(1, order), best.gather(1, order)
     slot = torch.arange(slots, device=scores.device).expand(batch, slots)
     image = torch.arange(batch, device=scores.device)[:, None].expand(batch, slots)

@@ -1,7 +1,7 @@
-"""A human-mesh head in use at full speed: its layers folded and rounded to one dtype once.
+"""A human-mesh head for fast inference: its layers are folded and rounded once to one dtype.
 
-Layers of people and the classification of tokens are products in that dtype (`nn/frozen.py`); rays, initial values and
-what is decoded from the last layers stay in fp32.
+The layers for people and the classification of tokens are matrix products in that dtype (`nn/frozen.py`). Rays, initial
+values and the decoding of the last layers stay in fp32.
 """
 
 from typing import cast
@@ -24,8 +24,8 @@ class FrozenPeopleLayer(nn.Module):
     """A `PeopleLayer` in one dtype, without gradients; autocast does not change it.
 
     Args:
-        layer: to copy.
-        dtype: of weights and people.
+        layer: the layer to copy.
+        dtype: dtype of weights and people.
     """
 
     def __init__(self, layer: PeopleLayer, dtype: torch.dtype) -> None:
@@ -42,7 +42,7 @@ class FrozenPeopleLayer(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
-        """As of `PeopleLayer`, from any dtype to its own."""
+        """As `PeopleLayer.forward`; inputs of any dtype are converted to the layer's own."""
         with full_precision(x):
             x, context = x.to(self.dtype), context.to(self.dtype)
             z = normalized(x, self.eps[0])
@@ -57,13 +57,13 @@ class FrozenPeopleLayer(nn.Module):
     def _mixed(
         query: Tensor, key: Tensor, value: Tensor, proj: FrozenLinear, x: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """x + proj(attention), of queries, keys and values (batch, slot or token, head, head_dim)."""
+        """x + proj(attention), from queries, keys and values (batch, slot or token, head, head_dim)."""
         mixed = attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), mask=mask)
         return proj.add(mixed.transpose(1, 2).flatten(2), x)
 
 
 class _Classify(nn.Module):
-    """Linear, ReLU, Linear to a logit: the first in one dtype, the second in fp32."""
+    """Linear, ReLU, Linear to a logit: the first layer in one dtype, the second in fp32."""
 
     def __init__(self, layers: nn.Sequential, dtype: torch.dtype) -> None:
         super().__init__()
@@ -72,13 +72,13 @@ class _Classify(nn.Module):
         self.last = layers[2]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, patch, channel) to (batch, patch, 1)."""
+        """Logits (batch, patch, 1) of tokens (batch, patch, channel)."""
         with full_precision(x):
             return self.last(self.first(x.to(self.dtype)).relu_().float())
 
 
 def as_fast_as(encoder: Encoder, head: HumanMeshHead) -> HumanMeshHead:
-    """A head in use, in its encoder's precision: changed in place to that dtype; as it is on an exact encoder."""
+    """The head in the precision of its encoder: changed in place to that dtype; unchanged for an exact encoder."""
     if not isinstance(encoder, FrozenViTEncoder) or isinstance(head.layers[0], FrozenPeopleLayer):
         return head
     head.requires_grad_(False)

@@ -1,7 +1,7 @@
-"""Released Multi-HMR files: the head without the body model's licensed tensors; and starting a new head from one.
+"""Read the head in released Multi-HMR files, without the body model's licensed tensors, and start a new head from one.
 
-In: the dictionary that `weights.read.read_checkpoint` gave. Out: a `HumanMeshConfig` read from tensors and arguments,
-and tensors under our names. Unused tensors must be on a known list; a missing, surplus or misshapen tensor is
+Takes the dictionary from `weights.read.read_checkpoint`; gives a `HumanMeshConfig` inferred from tensors and arguments,
+and tensors under codistill's names. Unused tensors must be on a known list. A missing, surplus or misshapen tensor is
 an error that names it. Key map: `names.py`.
 """
 
@@ -24,22 +24,22 @@ PUBLISHED_ARGUMENTS: dict[str, Any] = {
     "nearness": True,
     "person_center": "head",
 }
-"""Training arguments that change what a file's numbers mean, with the only values that are read."""
+"""Training arguments that change the meaning of a file's numbers, with the only values that are supported."""
 
 HEAD_DIM = 32
 PATCH_SIZE = 14
 MAX_RESOLUTION = 64.0
-"""Of every published file; used where a file does not say."""
+"""Value in every published file; used if a file does not state it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HumanMeshWeights:
-    """A released head, checked: it has every tensor of `HumanMeshHead(config)`.
+    """A checked released head: it has every tensor of `HumanMeshHead(config)`.
 
     Attributes:
-        config: the architecture, the published code's swapped rays included.
-        tensors: by `HumanMeshHead`'s names, in the file's dtype.
-        unused: names in the file that are known not to be part of the head.
+        config: the architecture, including the published code's swapped rays.
+        tensors: tensors by their names in `HumanMeshHead`, in the file's dtype.
+        unused: names in the file that are known not to belong to the head.
     """
 
     config: HumanMeshConfig
@@ -47,7 +47,7 @@ class HumanMeshWeights:
     unused: tuple[str, ...]
 
     def build(self) -> HumanMeshHead:
-        """The head with these weights, in fp32, in evaluation mode."""
+        """Build the head with these weights, in fp32, in evaluation mode."""
         with torch.device("meta"):
             head = HumanMeshHead(self.config)
         tensors = {name: tensor.float().clone() for name, tensor in self.tensors.items()}
@@ -56,14 +56,14 @@ class HumanMeshWeights:
 
 
 def read_human_mesh(path: str | Path, checkpoint: Mapping[str, Any]) -> HumanMeshWeights:
-    """The human-mesh head in a released checkpoint.
+    """Read the human-mesh head in a released checkpoint.
 
     Args:
-        path: the file, for error texts.
-        checkpoint: its content: `model_state_dict` and `args`, or bare tensors.
+        path: path of the file, for errors.
+        checkpoint: content of the file: `model_state_dict` and `args`, or bare tensors.
 
     Raises:
-        CheckpointError: if it is no such file, or a tensor is missing, surplus or misshapen; the text names it.
+        CheckpointError: if it is not such a file, or a tensor is missing, surplus or misshapen; the message names it.
     """
     state = StateDict.of_checkpoint(Path(path), checkpoint)
     arguments = _arguments(state, checkpoint)
@@ -80,9 +80,9 @@ class Initialization:
     """What `initialize` did.
 
     Attributes:
-        loaded: our names of tensors taken from the file.
-        resized: our names of tables interpolated from another image size, with both sizes.
-        fresh: our names of tensors left as they were, with the reason.
+        loaded: codistill's names of tensors taken from the file.
+        resized: codistill's names of tables interpolated from another image size, with both sizes.
+        fresh: codistill's names of tensors left as they were, with the reason.
         unused: names in the file that were not used.
     """
 
@@ -95,16 +95,16 @@ class Initialization:
 def initialize(
     head: HumanMeshHead, path: str | Path, checkpoint: Mapping[str, Any], *, keep_start: bool = True
 ) -> Initialization:
-    """Start a head from a released one; tensors that do not fit stay freshly initialized.
+    """Start a head from a released one; tensors that do not fit keep their initial values.
 
-    Depth, width and attention heads must agree; the first layers depend on the encoder's width, the last ones on the
+    Depth, width and attention heads must agree. The first layers depend on the encoder's width, the last ones on the
     body model. Tables of another image size are interpolated.
 
     Args:
         head: changed in place.
-        path: the file, for error texts.
-        checkpoint: its content, as for `read_human_mesh`.
-        keep_start: keep the head's own initial pose where the last pose layer is fresh (the published one is
+        path: path of the file, for errors.
+        checkpoint: content of the file, as for `read_human_mesh`.
+        keep_start: keep the head's own initial pose if the last pose layer is not loaded (the published initial pose is
             degenerate for hands and jaw); False takes the file's wherever it fits.
 
     Raises:
@@ -159,7 +159,7 @@ def _check_layers(ours: StateDict, head: HumanMeshHead, fresh: Mapping[str, str]
 
 
 def _arguments(state: StateDict, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The file's training arguments; refused if they change the meaning of its tensors."""
+    """Training arguments of the file; refused if they change the meaning of its tensors."""
     if not any(name.startswith("x_attention_head.") for name in state.tensors):
         some = ", ".join(list(state.names.values())[:3])
         raise CheckpointError(
@@ -178,7 +178,7 @@ def _arguments(state: StateDict, checkpoint: Mapping[str, Any]) -> dict[str, Any
 
 
 def _renamed(state: StateDict, *, tolerate_surplus: bool = False) -> tuple[StateDict, tuple[str, ...]]:
-    """Tensors under our names, and the file's names that are known or tolerated as unused."""
+    """Tensors under codistill's names, and the file's names that are known or tolerated as unused."""
     unused, renames = [], {}
     for name in state.tensors:
         ours = to_ours(name)
@@ -187,12 +187,12 @@ def _renamed(state: StateDict, *, tolerate_surplus: bool = False) -> tuple[State
         elif is_unused(name) or tolerate_surplus:
             unused.append(state.names[name])
         else:
-            renames[name] = f"unknown: {name}"  # reported as surplus by the final check
+            renames[name] = f"unknown: {name}"  # the final check reports it as surplus
     return state.renamed(renames.get), tuple(unused)
 
 
 def _num_heads(ours: StateDict, arguments: Mapping[str, Any]) -> int:
-    """Attention heads: of the arguments, else one per 32 channels, as in all published files."""
+    """Number of attention heads: from the arguments, else one per 32 channels, as in all published files."""
     inner = ours.tensor("layers.0.cross_attention.q.weight", 2).shape[0]
     heads = arguments.get("xat_num_heads") or max(1, inner // HEAD_DIM)
     if not isinstance(heads, int) or heads < 1 or inner % heads:
@@ -204,7 +204,7 @@ def _num_heads(ours: StateDict, arguments: Mapping[str, Any]) -> int:
 
 
 def _infer_config(ours: StateDict, state: StateDict, arguments: Mapping[str, Any]) -> HumanMeshConfig:
-    """The architecture, from the tensors; number of heads and frequencies from the arguments."""
+    """Infer the architecture from the tensors; number of heads and frequencies come from the arguments."""
     width = ours.tensor("classify.0.weight", 2).shape[1]
     tables = ours.tensor("tables.query_rows", 2)
     bands, rest = divmod(tables.shape[1] - width - 3, 6)

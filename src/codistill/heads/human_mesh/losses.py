@@ -1,8 +1,10 @@
-"""Losses of the human-mesh head: focal detection, L1 on everything else.
+"""Losses of the human-mesh head: focal loss for detection, L1 for everything else.
 
-Predictions, placed bodies and targets in; one scalar and every term out. Pure: no host sync, no global state. A term
-is a mean over this batch's people (or points), 0 without any, and 0 where it is not finite.
-Source: Multi-HMR (arXiv 2402.14654) section 3.4.
+Takes predictions, placed bodies and targets; gives one scalar and every term. It is pure: no host synchronization, no
+global state. A term is a mean over this batch's people (or points); it is 0 if there are none, and 0 if it is not
+finite.
+
+Source: Multi-HMR (arXiv 2402.14654), section 3.4.
 """
 
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ TERMS = (
     *("detection", "offset", "rotmat", "shape", "depth", "head"),
     *("joints_3d", "vertices_3d", "joints_2d", "vertices_2d"),
 )
-"""Every term, a weight of `HumanMeshLossConfig` each."""
+"""Names of the terms; each has a weight in `HumanMeshLossConfig`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +38,11 @@ class HumanMeshLossConfig:
         rotmat: L1 over all entries.
         shape: L1.
         depth: L1 of encoded depth.
-        head: L1 of the head joint's place, metres.
+        head: L1 of the head joint's position, metres.
         joints_3d, vertices_3d: L1 relative to the pelvis, metres.
-        joints_2d, vertices_2d: L1 of projections, pixels, where the true point is inside the image.
-        projections_from: optimizer step from which these two count (published: epoch 10 of 10 000 steps).
-        clamp_scores: limit scores to [1e-4, 1 - 1e-4] as published; a person with a lower score then has no gradient.
+        joints_2d, vertices_2d: L1 of projections, pixels, for points whose true projection is inside the image.
+        projections_from: optimizer step from which these two terms count (published: epoch 10 of 10 000 steps).
+        clamp_scores: clamp scores to [1e-4, 1 - 1e-4] as published; a person with a lower score then has no gradient.
     """
 
     detection: float = 10.0
@@ -62,7 +64,7 @@ class HumanMeshLossConfig:
 
 @dataclass(frozen=True)
 class HumanMeshLoss:
-    """The scalar to differentiate, and each term before its weight, detached (NaN: not computed at this step)."""
+    """The scalar to differentiate, and each term before weighting, detached (NaN: not computed at this step)."""
 
     loss: Tensor
     terms: dict[str, Tensor]
@@ -78,13 +80,13 @@ def human_mesh_loss(
     *,
     step: int = 0,
 ) -> HumanMeshLoss:
-    """All terms of a batch whose people were predicted at `targets.cells`.
+    """Compute all terms of a batch whose people were predicted at `targets.cells`.
 
     Args:
-        output: of the head, for `targets.cells`.
-        bodies: `place_people` of its people.
-        targets: of `assign_people`.
-        intrinsics, image_size: of what the encoder saw, pixels; size as (rows, columns).
+        output: output of the head for `targets.cells`.
+        bodies: its people, placed by `place_people`.
+        targets: from `assign_people`.
+        intrinsics, image_size: those of the encoder's input, pixels; size as (rows, columns).
         config: None: the published weights.
         step: optimizer step, for `projections_from`.
     """
@@ -98,7 +100,7 @@ def human_mesh_loss(
         for name, value in terms.items():
             terms[name] = value = torch.where(value.isfinite(), value, 0.0)  # as published
             total = total + getattr(config, name) * value
-        missing = torch.full((), float("nan"), device=total.device)  # one metrics layout for every step
+        missing = torch.full((), float("nan"), device=total.device)  # every step logs the same terms
         return HumanMeshLoss(total, {name: terms.get(name, missing).detach() for name in TERMS})
 
 
@@ -153,11 +155,11 @@ def detection_loss(
 ) -> Tensor:
     """Penalty-reduced focal loss over all cells of a batch, divided by the number of people.
 
-    -[sum of log(p) (1 - p)^2 over people's cells + sum of log(1 - p) p^2 over all others] / people; without people
-    not divided. Computed from logits, so that no score is too low to learn from.
+    -[sum of log(p) (1 - p)^2 over people's cells + sum of log(1 - p) p^2 over all others] / people; without people it
+    is not divided. It is computed from logits, so that a gradient remains for every score, however low.
 
     Args:
-        clamp: limit scores to [1e-4, 1 - 1e-4] first, as published.
+        clamp: clamp scores to [1e-4, 1 - 1e-4] first, as published.
     """
     logits = logits.float()
     if clamp:
@@ -175,9 +177,9 @@ def projection_loss(
     image_size: tuple[int, int],
     known: Tensor | None = None,
 ) -> Tensor:
-    """L1 distance of projections in pixels, of points whose truth is strictly inside the image.
+    """L1 distance of projections in pixels, for points whose true projection is strictly inside the image.
 
-    A mean over *all* known points, as published: people half outside count less.
+    It is a mean over *all* known points, as published: people half outside of the image count less.
     """
     true_pixels = project(in_front(truth), intrinsics)  # (person, point, 2)
     pixels = project(in_front(predicted), intrinsics)
@@ -188,7 +190,7 @@ def projection_loss(
 
 
 def in_front(points: Float[Tensor, "*batch 3"], nearest: float = 0.01) -> Float[Tensor, "*batch 3"]:
-    """Points with z clamped to at least `nearest` metres (without gradient there), so that projections are finite."""
+    """Clamp z of points to at least `nearest` metres (without gradient there), so that projections are finite."""
     return torch.cat((points[..., :2], points[..., 2:].clamp(min=nearest)), dim=-1)
 
 

@@ -1,7 +1,8 @@
-"""Horizontal flips: the effect on labelled people and on the camera.
+"""Horizontal flips, applied to labelled people and to the camera.
 
-x becomes -x in the camera's frame; every rotation R becomes M R M with M = diag(-1, 1, 1) (of its vector, y and z
-change sign), and left and right change names. Mirroring twice is the identity.
+In the camera frame x becomes -x. Every rotation R becomes M R M with M = diag(-1, 1, 1) (y and z of its rotation vector
+change sign), and left and right exchange their names. Mirroring twice is the identity.
+
 Source: Multi-HMR (arXiv 2402.14654), its only augmentation.
 """
 
@@ -27,21 +28,21 @@ class Skeleton(Protocol):
 
 
 def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """Points of the camera's frame (..., 3) in the mirrored camera's frame."""
+    """Convert points (..., 3) of the camera frame to the mirrored camera's frame."""
     return points * points.new_tensor([-1.0, 1.0, 1.0])
 
 
 def mirror_rotations(
     rotmat: Float[Tensor, "person rotation 3 3"], body: Skeleton
 ) -> Float[Tensor, "person rotation 3 3"]:
-    """The rotations of the mirrored people."""
+    """Rotations of the mirrored people."""
     swapped = rotmat[:, list(counterparts(body.rotation_names))]
     sign = swapped.new_tensor([-1.0, 1.0, 1.0])
     return swapped * sign[:, None] * sign
 
 
 def mirror_intrinsics(intrinsics: Float[Tensor, "*batch 3 3"], width: int) -> Float[Tensor, "*batch 3 3"]:
-    """Intrinsics (..., 3, 3) of the flipped image of `width` pixels, pixel centres at integers."""
+    """Intrinsics (..., 3, 3) of the flipped image, which is `width` pixels wide; pixel centres are at integers."""
     mirrored = intrinsics.clone()
     mirrored[..., 0, 2] = (width - 1) - intrinsics[..., 0, 2]
     mirrored[..., 0, 1] = -intrinsics[..., 0, 1]
@@ -49,10 +50,10 @@ def mirror_intrinsics(intrinsics: Float[Tensor, "*batch 3 3"], width: int) -> Fl
 
 
 def mirror_people(truth: PeopleTruth, body: Skeleton) -> PeopleTruth:
-    """The labels of the flipped images; `joints` must be the body model's.
+    """Labels of the flipped images; `joints` must be those of the body model.
 
     A joint without a counterpart becomes unknown. Vertices are left out, since meshes do not record each vertex's
-    counterpart: see `targets.with_vertices`.
+    counterpart; see `targets.with_vertices`.
     """
     other = torch.tensor(body.joint_counterparts, device=truth.joints.device)
     lost = other == NO_COUNTERPART

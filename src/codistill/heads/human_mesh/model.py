@@ -1,4 +1,4 @@
-"""An encoder with a human-mesh head: images and intrinsics in, people out.
+"""An encoder with a human-mesh head: from images and intrinsics to people.
 
 A frozen encoder gets no gradient and stays in evaluation mode. The body model is separate: `place.place_people` turns
 predictions into bodies.
@@ -27,7 +27,7 @@ class HumanMeshModel(EncoderWithHead[HumanMeshHead]):
         threshold: float = DETECTION_THRESHOLD,
         kernel: int = 3,
     ) -> HumanMeshOutput:
-        """Scores of all cells, and people at the given cells or at those detected.
+        """Scores of all cells, and people at the given cells or at detected ones.
 
         Args:
             images: ImageNet-normalized; sides are multiples of the patch size.

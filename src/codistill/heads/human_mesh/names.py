@@ -1,6 +1,7 @@
-"""The key map between released Multi-HMR files and `HumanMeshHead`.
+"""Map tensor names between released Multi-HMR files and `HumanMeshHead`.
 
-In: a tensor's released name. Out: its name here, or whether it is known to take no part in the head.
+For a released name, it gives the name in `HumanMeshHead`, or says whether the tensor is known not to belong to the
+head.
 """
 
 import re
@@ -42,7 +43,7 @@ _LAYER = re.compile(re.escape(_LAYERS) + r"(\d{1,4})\.(.+)\.(weight|bias)", re.A
 _OUR_LAYER = re.compile(r"layers\.(\d+)\.(.+)\.(weight|bias)", re.ASCII)
 
 UNUSED_PREFIXES = ("backbone.encoder.", "smpl_layer.")
-"""The encoder, which `weights` reads; and the body model's own, licensed data, which is never read from here."""
+"""The encoder, which `weights` reads, and the body model's own, licensed data, which is never read from these files."""
 _UNUSED = ("x_attention_head.init_betas_kid",)
 
 _TO_RELEASED = {ours: released for released, ours in (_MODULES | _TENSORS).items()}
@@ -63,7 +64,7 @@ def to_ours(released: str) -> str | None:
 
 
 def to_released(ours: str) -> str:
-    """Released name of a tensor of `HumanMeshHead`: the inverse of `to_ours`, for error texts."""
+    """Released name of a tensor of `HumanMeshHead`: the inverse of `to_ours`, for errors."""
     if ours in _TO_RELEASED:
         return _TO_RELEASED[ours]
     if (match := _OUR_LAYER.fullmatch(ours)) and match[2] in _OUR_PARTS:
@@ -73,5 +74,5 @@ def to_released(ours: str) -> str:
 
 
 def is_unused(released: str) -> bool:
-    """Whether a released tensor is known to take no part in the head."""
+    """Whether a released tensor is known not to belong to the head."""
     return released.startswith(UNUSED_PREFIXES) or released in _UNUSED

@@ -1,10 +1,11 @@
-"""The human-mesh head: `Tokens` and intrinsics in, a score per cell and a person per chosen cell out.
+"""The human-mesh head: from `Tokens` and intrinsics to a score per cell and a person per chosen cell.
 
-Every token is scored. A person's query is its head's token with the camera ray through it; it attends to the other
-people of the image and to all tokens with their rays, and gives 6-D rotations, shape, expression and depth. The body
-model is not part of the head, and only sets the numbers of rotations and shape coefficients.
-Images may have any size: see `tables`.
-Source: Multi-HMR (arXiv 2402.14654) section 3.
+Every token is scored. A person's query is the token at the person's head together with the camera ray through it. The
+query attends to the other people of the image and to all tokens with their rays, and gives 6-D rotations, shape,
+expression and depth. The body model is not part of the head; it only defines the numbers of rotations and shape
+coefficients. Images may have any size: see `tables`.
+
+Source: Multi-HMR (arXiv 2402.14654), section 3.
 """
 
 import math
@@ -33,7 +34,7 @@ from codistill.nn.precision import full_precision
 from codistill.types import Tokens
 
 PRIOR = 0.1
-"""Score of every cell before training (focal loss wants people to be rare)."""
+"""Score of every cell before training (the focal loss expects people to be rare)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +42,17 @@ class HumanMeshConfig:
     """Architecture of a `HumanMeshHead`.
 
     Attributes:
-        encoder_dim, patch_size: of the encoder in front.
-        n_rot, n_shape, n_expression: of the body model.
-        table_size: cells along an image side at which the learned tables were made.
+        encoder_dim, patch_size: token width and patch size of the encoder.
+        n_rot, n_shape, n_expression: numbers of rotations, shape and expression coefficients of the body model.
+        table_size: cells along an image side for which the learned tables were made.
         fresh_norm: take un-normed tokens through a new LayerNorm; False takes tokens with the encoder's final norm
             applied, as the released files do.
-        dim, depth, num_heads, head_dim, hidden: of the cross-attention head.
-        num_bands, max_resolution: of the rays' Fourier features.
-        swapped_rays: take a cell's (row, column) for its (x, y) in the rays: a bug of the published code, needed for
-            its files only.
+        dim, depth, num_heads, head_dim, hidden: sizes of the cross-attention head.
+        num_bands, max_resolution: Fourier features of the rays.
+        swapped_rays: use a cell's (row, column) as its (x, y) in the rays: a bug of the published code, needed for its
+            files only.
         max_depth: largest depth of a person's head, metres.
-        initial_depth: metres at which people start before training, at a field of view of 60 degrees.
+        initial_depth: depth in metres of people before training, at a field of view of 60 degrees.
         window: rows above, rows below and columns to each side of a head's cell that a `WindowReading` reads; None
             (published): none.
     """
@@ -95,7 +96,7 @@ class HumanMeshConfig:
 
     @property
     def query_dim(self) -> int:
-        """Channels of a person's query: a token with its ray, initial pose, shape and camera."""
+        """Channels of a person's query: a token with its ray, and the initial pose, shape and camera."""
         return self.context_dim + 6 * self.n_rot + self.n_shape + 3
 
 
@@ -104,7 +105,7 @@ class HumanMeshHead(nn.Module):
 
     Args:
         config: the architecture.
-        init_6d: (n_rot, 6) rotations that the head's output is added to, e.g. `BodyModel.init_6d`; None: identities.
+        init_6d: (n_rot, 6) rotations to which the head's output is added, e.g. `BodyModel.init_6d`; None: identities.
     """
 
     init_pose: Tensor
@@ -149,7 +150,7 @@ class HumanMeshHead(nn.Module):
     def for_body(
         cls, body: BodyModel, *, encoder_dim: int, patch_size: int, **config: Any
     ) -> "HumanMeshHead":
-        """A fresh head for a body model and an encoder's width and patch size; `config` as in `HumanMeshConfig`."""
+        """An untrained head for a body model and an encoder's width and patch size; `config`: see `HumanMeshConfig`."""
         made = HumanMeshConfig(
             encoder_dim=encoder_dim,
             patch_size=patch_size,
@@ -161,7 +162,7 @@ class HumanMeshHead(nn.Module):
         return cls(made, body.init_6d)
 
     def reset_parameters(self) -> None:
-        """Initialize so that people start near the initial pose and depth, and cells at the score `PRIOR`."""
+        """Initialize so that people start near the initial pose and depth, and cells near the score `PRIOR`."""
         self.tables.reset_parameters()
         nn.init.normal_(self.person_embedding)
         nn.init.constant_(self.classify[2].bias, math.log(PRIOR / (1 - PRIOR)))  # pyright: ignore[reportArgumentType]
@@ -180,17 +181,17 @@ class HumanMeshHead(nn.Module):
         kernel: int = 3,
         slots: int | None = None,
     ) -> HumanMeshOutput:
-        """Scores of all cells, and people at the given cells or at those detected.
+        """Scores of all cells, and people at the given cells or at detected ones.
 
         Args:
-            tokens: of any grid.
-            intrinsics: in pixels of what the encoder saw.
-            cells: of the people (training); None: those detected, which syncs with the device once.
-            threshold, kernel: of the detection, see `detect_people`.
-            slots: detect this many cells of every image instead, without a sync, see `detect_most`.
+            tokens: tokens of any grid.
+            intrinsics: in pixels of the encoder's input.
+            cells: cells of the people (training); None: they are detected, which synchronizes with the device once.
+            threshold, kernel: for the detection, see `detect_people`.
+            slots: detect this many cells of every image instead, without synchronization, see `detect_most`.
 
         Raises:
-            ValueError: if tokens are normed where un-normed ones are wanted or the other way round, or do not fit.
+            ValueError: if tokens are normed where un-normed ones are needed or the other way round, or do not fit.
         """
         self._check(tokens, intrinsics)
         patches = self.norm(tokens.patches) if self.config.fresh_norm else tokens.patches
@@ -214,7 +215,7 @@ class HumanMeshHead(nn.Module):
         cells: PersonCells,
         around: Tensor | None = None,
     ) -> PeoplePrediction:
-        """The people at these cells; `patches` after the fresh norm, if there is one; `around` of the window."""
+        """The people at these cells; `patches` after the new norm, if there is one; `around` from the window."""
         place = cells.image, cells.row * grid[1] + cells.column  # (person,) each: image, patch
         features = self._attend(patches, grid, intrinsics, cells, place)
         raw = self._raw(features, logits.flatten(1)[place], self.offset(patches[place]))
@@ -231,7 +232,7 @@ class HumanMeshHead(nn.Module):
         cells: PersonCells,
         place: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """(person, channel) after the layers."""
+        """Features (person, channel) after the layers."""
         config = self.config
         with full_precision(patches):
             rays = cell_rays(intrinsics.float(), grid, config.patch_size, swapped=config.swapped_rays)
@@ -258,7 +259,7 @@ class HumanMeshHead(nn.Module):
         return x[seat].to(token.dtype)  # (person, channel)
 
     def _raw(self, features: Tensor, logit: Tensor, offset: Tensor) -> RawPeople:
-        """Outputs of the last layers, in fp32 from the sum with the initial values on."""
+        """Outputs of the last layers; the sum with the initial values, and all that follows, is in fp32."""
         if self.config.n_expression:
             expression = self.expression(features).float() + self.init_expression
         else:

@@ -1,6 +1,6 @@
-"""Bodies in the camera's frame: rotations, shapes and head joints in; vertices and joints in metres out.
+"""Place bodies in the camera frame: from rotations, shapes and head joints to vertices and joints in metres.
 
-Source: Multi-HMR (arXiv 2402.14654) section 3.1: a body is placed by its head, the key point that was detected.
+Source: Multi-HMR (arXiv 2402.14654), section 3.1: a body is placed by its head, the keypoint that was detected.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class PlacedBodies:
     """Bodies in the frame of their image's camera (x right, y down, z forward), metres.
 
     Attributes:
-        vertices, joints: in the camera's frame.
-        head_idx, pelvis_idx: among the joints.
+        vertices, joints: in the camera frame.
+        head_idx, pelvis_idx: indices of these joints.
     """
 
     vertices: Float[Tensor, "person vertex 3"]
@@ -45,13 +45,13 @@ class PlacedBodies:
 def pose_bodies(
     body: BodyModel, rotmat: Tensor, shape: Tensor, expression: Tensor | None = None
 ) -> tuple[Float[Tensor, "person vertex 3"], Float[Tensor, "person joint 3"]]:
-    """Vertices and joints, the pelvis at the origin, in fp32; may be of zero people.
+    """Vertices and joints with the pelvis at the origin, in fp32; there may be no people.
 
     Args:
-        body: bodies without expression (all but SMPL-X) ignore it.
+        body: the body model; all but SMPL-X have no expression and ignore it.
     """
     if rotmat.shape[0] == 0:
-        # The sum keeps the (empty) result in the graph: a rank without people has zero gradients, not None.
+        # The sum keeps the (empty) result in the graph, so that a rank without people has zero gradients, not None.
         nothing = rotmat.sum() + shape.sum()
         return nothing.expand(0, body.n_verts, 3), nothing.expand(0, body.n_joints, 3)
     with full_precision(rotmat):
@@ -69,7 +69,7 @@ def place_bodies(
     pelvis: Float[Tensor, "person 3"] | None = None,
     expression: Float[Tensor, "person expression"] | None = None,
 ) -> PlacedBodies:
-    """Bodies with their head, or their pelvis, at a point of the camera's frame.
+    """Place bodies with their head, or their pelvis, at a point of the camera frame.
 
     Raises:
         ValueError: unless exactly one of the two points is given.
@@ -85,7 +85,7 @@ def place_bodies(
 
 
 def place_people(body: BodyModel, people: PeoplePrediction) -> PlacedBodies:
-    """The predicted people as bodies; gradients reach rotations, shape and place.
+    """Place predicted people as bodies; gradients reach rotations, shape and position.
 
     Raises:
         ValueError: if the head was made for another body model.

@@ -1,6 +1,6 @@
-"""The head's predictions, and the decoding of raw outputs to places, rotations and shapes; all in fp32.
+"""Predictions of the human-mesh head, and decoding of raw outputs to positions, rotations and shapes; all in fp32.
 
-Source: Multi-HMR (arXiv 2402.14654) section 3.
+Source: Multi-HMR (arXiv 2402.14654), section 3.
 """
 
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from codistill.nn.precision import full_precision
 
 @dataclass(frozen=True)
 class PeoplePrediction:
-    """The people of a batch, (person, …) each, before any body model.
+    """The people of a batch, (person, …) each, before any body model is applied.
 
     Attributes:
         cells: image and cell of each person.
-        score: of the detection.
+        score: score of the detection.
         offset: (x, y) of the head from the cell's centre, in cells.
-        location: (x, y) of the head in pixels of what the encoder saw, pixel centres at integers.
+        location: (x, y) of the head in pixels of the encoder's input, pixel centres at integers.
         encoded_depth: see `camera.encode_depth`.
-        head: the head joint in the camera's frame, metres.
-        pose_6d, rotmat: rotations, before and after Gram-Schmidt; the root's is in the camera's frame.
-        shape, expression: of the body model; expression has 0 columns for a body without.
+        head: position of the head joint in the camera frame, metres.
+        pose_6d, rotmat: rotations before and after Gram-Schmidt; that of the root is in the camera frame.
+        shape, expression: coefficients of the body model; expression has 0 columns for a body without it.
     """
 
     cells: PersonCells
@@ -56,7 +56,7 @@ class HumanMeshOutput:
 
     Attributes:
         score_logits: (batch, row, column), one per cell.
-        people: at the given or detected cells.
+        people: people at the given or detected cells.
     """
 
     score_logits: Float[Tensor, "batch row column"]
@@ -65,7 +65,7 @@ class HumanMeshOutput:
 
 @dataclass(frozen=True)
 class RawPeople:
-    """Outputs of the last layers, initial values added, (person, channel) each; see `decode_people`."""
+    """Outputs of the last layers with initial values added, (person, channel) each; see `decode_people`."""
 
     logit: Tensor
     offset: Tensor
@@ -83,7 +83,7 @@ def decode_people(
     patch_size: int,
     max_depth: float,
 ) -> PeoplePrediction:
-    """Places, rotations and shapes from raw outputs, in fp32 under any autocast."""
+    """Decode raw outputs to positions, rotations and shapes, in fp32 under any autocast."""
     with full_precision(intrinsics):
         own = intrinsics.float()[cells.image]
         offset, encoded = raw.offset.float(), raw.encoded_depth.float()

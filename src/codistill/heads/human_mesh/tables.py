@@ -1,8 +1,9 @@
-"""Learned embeddings of rows and columns, for a person's query and for the tokens that hold people.
+"""Learned embeddings of rows and columns, for people's queries and for the tokens at people's cells.
 
-Made for square grids of one size. For another size they are interpolated, and a rectangular grid takes the middle of
-the square it would be padded to, as depth does (`camera.reference_focal`).
-Source: Multi-HMR (arXiv 2402.14654) section 3.3.
+The tables are made for square grids of one size. For another size they are interpolated. A rectangular grid takes the
+middle of the square to which it would be padded, as depth does (`camera.reference_focal`).
+
+Source: Multi-HMR (arXiv 2402.14654), section 3.3.
 """
 
 import torch
@@ -25,7 +26,7 @@ class CellTables(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """N(0, 0.2)."""
+        """Draw all entries from a normal distribution with standard deviation 0.2."""
         for table in self.parameters():
             nn.init.normal_(table, std=0.2)
 
@@ -36,7 +37,7 @@ class CellTables(nn.Module):
         )
 
     def values(self, row: Tensor, column: Tensor, grid: tuple[int, int]) -> Float[Tensor, "person channel"]:
-        """Embeddings of the tokens that hold people."""
+        """Embeddings of the tokens at people's cells."""
         return at_cells(self.value_rows, row, grid[0], grid) + at_cells(
             self.value_columns, column, grid[1], grid
         )

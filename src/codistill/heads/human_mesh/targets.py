@@ -1,7 +1,8 @@
-"""From labelled people to the head's targets: each person's cell, offset and depth, and a binary score map.
+"""Compute the head's targets from labelled people: each person's cell, offset and depth, and a binary score map.
 
-Run it on the host, in the loader: later shapes depend on the number of people that get a cell.
-Source: Multi-HMR (arXiv 2402.14654) section 3.4.
+Run this on the host, in the loader: later shapes depend on the number of people that get a cell.
+
+Source: Multi-HMR (arXiv 2402.14654), section 3.4.
 """
 
 from collections.abc import Callable
@@ -28,8 +29,8 @@ class TargetConfig:
     """How people become targets.
 
     Attributes:
-        depth_joint: joint whose depth supervises the depth output, which places the `head`; the published code takes
-            the `pelvis`, in conflict with its own loss on the head's place.
+        depth_joint: joint whose depth supervises the depth output, which places the `head`; the published code uses the
+            `pelvis`, which contradicts its own loss on the head's position.
         outside: people whose head is outside the image: `clamp` gives them the nearest cell at the border, with an
             offset beyond it (published); `drop` leaves them out.
     """
@@ -48,10 +49,10 @@ class PeopleTruth:
     """Labelled people of a batch, in any order, (person, …) each, in the frames of their images' cameras, metres.
 
     Attributes:
-        image: index in the batch.
-        head, pelvis: those joints.
-        joints: all joints of the body model; any finite value where `joint_known` is False.
-        vertices, rotmat, shape: of the body model, or None if no person of the batch has them.
+        image: index of the image in the batch.
+        head, pelvis: positions of these joints.
+        joints: positions of all joints of the body model; any finite value where `joint_known` is False.
+        vertices, rotmat, shape: vertices and parameters of the body model, or None if no person of the batch has them.
         posed: whether a person has vertices, rotations and shape; None: all have, if these are not None.
         joint_known: which joints are labelled; None: all.
     """
@@ -70,7 +71,7 @@ class PeopleTruth:
         return self.image.shape[0]
 
     def at(self, index: Tensor) -> "PeopleTruth":
-        """Some of the people, in the order of `index`."""
+        """The chosen people, in the order of `index`."""
         return self._map(lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PeopleTruth":
@@ -82,12 +83,12 @@ class PeopleTruth:
 
 
 def with_vertices(truth: PeopleTruth, body: BodyModel) -> PeopleTruth:
-    """These people with vertices from rotations and shape, placed at the labelled pelvis.
+    """Add vertices from rotations and shape, placed at the labelled pelvis.
 
-    The loader sends small labels, and the body model runs on the training device.
+    The loader can then send small labels, and the body model runs on the training device.
 
     Raises:
-        ValueError: if they have no rotations or no shape.
+        ValueError: if the people have no rotations or no shape.
     """
     if truth.rotmat is None or truth.shape is None:
         raise ValueError("vertices need rotations and shape, and these people have none")
@@ -97,14 +98,14 @@ def with_vertices(truth: PeopleTruth, body: BodyModel) -> PeopleTruth:
 
 @dataclass(frozen=True)
 class PeopleTargets:
-    """The head's targets, for the people that got a cell: by image, the nearest first.
+    """The head's targets for the people that got a cell, ordered by image, then nearest first.
 
     Attributes:
-        cells: of the people.
+        cells: cells of the people.
         score_map: (batch, row, column), 1.0 at people's cells, else 0.0.
-        offset: (x, y) of the head from the cell's centre, in cells; beyond ±0.5 outside the image.
+        offset: (x, y) of the head from the cell's centre, in cells; beyond ±0.5 if the head is outside of the image.
         encoded_depth: see `camera.encode_depth`.
-        truth: of the people.
+        truth: labels of these people.
         kept: (kept person,) indices into all labelled people.
     """
 
@@ -133,22 +134,22 @@ def assign_people(
     *,
     nearness: Float[Tensor, " person"] | None = None,
 ) -> PeopleTargets:
-    """Assign each person the cell that contains its head; of several in one cell only the nearest is kept.
+    """Assign each person the cell that contains the person's head; of several in one cell only the nearest is kept.
 
-    The others, and people too near or behind the camera, take part in no loss.
+    The others, and people too near or behind the camera, enter no loss.
 
     Args:
         truth: labelled people.
-        intrinsics: (batch, 3, 3) in pixels of what the encoder sees, pixel centres at integers.
+        intrinsics: (batch, 3, 3) in pixels of the encoder's input, pixel centres at integers.
         grid, patch_size: rows and columns of cells, and their side in pixels.
         config: None: the defaults.
-        nearness: (person,) distance that picks the nearest; None: depth of the pelvis. (The published code takes z of
-            SMPL-X's translation, which is almost the same.)
+        nearness: (person,) distance that decides who is nearest; None: depth of the pelvis. (The published code takes z
+            of SMPL-X's translation, which is almost the same.)
     """
     config = config or TargetConfig()
     rows, columns = grid
     order = (truth.pelvis[:, 2] if nearness is None else nearness).argsort(stable=True)
-    # Stable, so that within an image the nearest stays first.
+    # The sort is stable, so that within an image the nearest stays first.
     order = order[truth.image[order].argsort(stable=True)]
     pixels = project(truth.head, intrinsics[truth.image])  # (person, 2)
     place = (pixels + 0.5) / patch_size  # in cells, (x, y); cell (i, j) covers [i, i + 1) x [j, j + 1)
@@ -179,14 +180,14 @@ def assign_people(
 
 
 def before_camera(truth: PeopleTruth) -> Bool[Tensor, " person"]:
-    """(person,) whether head and pelvis are known and at least `MIN_DEPTH` in front of the camera."""
+    """Whether head and pelvis are known and at least `MIN_DEPTH` in front of the camera, (person,)."""
     finite = truth.head.isfinite().all(-1) & truth.pelvis.isfinite().all(-1)
     return finite & (truth.head[:, 2] > MIN_DEPTH) & (truth.pelvis[:, 2] > MIN_DEPTH)
 
 
 def order_of_first(key: Int[Tensor, " item"]) -> Int[Tensor, " kept"]:
-    """Ascending indices of the first item of each value in `key`."""
+    """Indices, in ascending order, of the first item with each value in `key`."""
     values, index = key.sort(stable=True)
     fresh = torch.ones_like(values, dtype=torch.bool)
-    fresh[1:] = values[1:] != values[:-1]  # the stable sort keeps the first item first
+    fresh[1:] = values[1:] != values[:-1]  # the sort is stable, so the first item of each value comes first
     return index[fresh].sort().values

@@ -1,8 +1,8 @@
-"""A linear reading of the tokens around a head: `Tokens` of an image and people's cells in, pose and shape out.
+"""Read pose and shape linearly from the tokens around a head: from `Tokens` of an image and the cells of people.
 
-The cross-attention head must first learn where a person's body is before it can learn its pose, which takes hundreds of
-thousands of steps on a frozen encoder. A window of cells around the head's, mostly below it, covers most of a body, and
-a linear map of it has a closed-form fit (`tasks/people/least_squares`). Not published.
+The cross-attention head must first learn where a person's body is before it can learn its pose. With a frozen encoder
+this takes hundreds of thousands of steps. A window of cells around the head's cell, mostly below it, covers most of a
+body, and a linear map of it has a closed-form fit (`tasks/people/least_squares`). This is not published.
 """
 
 import torch
@@ -20,12 +20,12 @@ def window_tokens(
     cells: PersonCells,
     window: tuple[int, int, int],
 ) -> Float[Tensor, "person values"]:
-    """Tokens of the cells around each person's, each normalized by itself, in one row; 0 outside of the image.
+    """Tokens of the cells around each person's cell, each normalized separately, in one row; 0 outside of the image.
 
     Args:
-        patches: un-normed or normed.
-        grid: rows and columns of the tokens.
-        cells: where people are.
+        patches: un-normed or normed tokens.
+        grid: rows and columns of the token map.
+        cells: cells of the people.
         window: rows above, rows below, columns to each side.
     """
     above, below, aside = window
@@ -38,10 +38,10 @@ def window_tokens(
 
 
 class WindowReading(nn.Module):
-    """A linear map from the window to `outputs` numbers; 0 at first.
+    """A linear map from the window to `outputs` numbers, initialized to 0.
 
     Args:
-        channels: of a token.
+        channels: channels of a token.
         window: see `window_tokens`.
         outputs: numbers per person.
     """
@@ -55,6 +55,6 @@ class WindowReading(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, patches: Tensor, grid: tuple[int, int], cells: PersonCells) -> Tensor:
-        """(person, outputs)."""
+        """Numbers (person, outputs) read from the windows."""
         with full_precision(patches):
             return self.linear(window_tokens(patches, grid, cells, self.window))

@@ -1,7 +1,7 @@
-"""Several linear heads at once on the same frozen features: one matrix product for all of them.
+"""Apply several linear heads at once to the same frozen features, with one matrix product for all of them.
 
-Heads differ in their learning rate. The head is the first axis of all parameters; `pick` returns one of them as an
-ordinary head. Batch statistics depend on the features alone, so all segmentation heads share them.
+The heads differ in their learning rate. The first axis of all parameters is the head; `pick` returns one head as an
+ordinary one. Batch statistics depend only on the features, so all segmentation heads share them.
 """
 
 import torch
@@ -18,7 +18,7 @@ def _repeated(tensor: Tensor, heads: int) -> nn.Parameter:
 
 
 class SegmentationHeads(nn.Module):
-    """`heads` copies of one freshly initialized `SegmentationHead`.
+    """`heads` copies of one newly initialized `SegmentationHead`.
 
     Keys: `weight` (head, class, channel), `bias` (head, class), `gain`, `shift` (head, channel), `running_mean`,
     `running_var` (channel,).
@@ -44,7 +44,7 @@ class SegmentationHeads(nn.Module):
     def statistics(
         self, tokens: Float[Tensor, "batch patch channel"]
     ) -> tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]:
-        """Mean and (biased) variance of whole maps, as batch norm takes them; the running ones follow."""
+        """Mean and (biased) variance of whole maps, as in batch norm; also updates the running ones."""
         flat = tokens.flatten(0, 1).float()  # (batch x patch, channel)
         variance, mean = torch.var_mean(flat, dim=0, correction=0)
         count = flat.shape[0]
@@ -55,7 +55,7 @@ class SegmentationHeads(nn.Module):
     def forward(
         self, features: Float[Tensor, "pixel channel"], mean: Tensor | None = None, var: Tensor | None = None
     ) -> Float[Tensor, "head pixel class"]:
-        """Scores at pixels, see `sampling.features_at`; normalized by running statistics unless others are given."""
+        """Scores at pixels (see `sampling.features_at`), normalized by running statistics unless others are given."""
         mean = self.running_mean if mean is None else mean
         var = self.running_var if var is None else var
         normal = (features.float() - mean) * torch.rsqrt(var + self.eps)  # (pixel, channel)
@@ -65,7 +65,7 @@ class SegmentationHeads(nn.Module):
         return _scores(normal, weight, bias)
 
     def pick(self, index: int) -> SegmentationHead:
-        """One head, in evaluation mode, sharing no memory."""
+        """One head, in evaluation mode, which shares no memory with the others."""
         head = SegmentationHead(self.config)
         head.load_state_dict(
             {
@@ -82,7 +82,7 @@ class SegmentationHeads(nn.Module):
 
 
 class DepthHeads(nn.Module):
-    """`heads` copies of one freshly initialized `DepthHead`.
+    """`heads` copies of one newly initialized `DepthHead`.
 
     Keys: `weight` (head, bin, channel), `bias` (head, bin).
     """
@@ -99,7 +99,7 @@ class DepthHeads(nn.Module):
         self.register_buffer("centres", one.centres, persistent=False)
 
     def forward(self, features: Float[Tensor, "pixel channel"]) -> Float[Tensor, "head pixel"]:
-        """Depth (metres) at places, from interpolated features."""
+        """Depth (metres) at positions, from interpolated features."""
         return depth_of_scores(_scores(features.float(), self.weight, self.bias), self.centres, dim=2)
 
     def in_views(
@@ -108,12 +108,12 @@ class DepthHeads(nn.Module):
         cls: Float[Tensor, "view channel"] | None,
         levels: int,
     ) -> Float[Tensor, "head view place"]:
-        """Depth (metres) at places of views, with each view's class tokens concatenated as in `depth_input`.
+        """Depth (metres) at positions in views, with each view's class tokens concatenated as in `depth_input`.
 
-        A class token's part of the scores is constant over its view: computing it once halves the work.
+        A class token's contribution to the scores is constant over its view; computing it once halves the work.
 
         Args:
-            features: levels concatenated. cls: class tokens likewise, or None.
+            features: features of all levels, concatenated. cls: class tokens likewise, or None.
             levels: number of levels.
         """
         if cls is None:
@@ -135,7 +135,7 @@ class DepthHeads(nn.Module):
 
 
 class NormalsHeads(nn.Module):
-    """`heads` copies of one freshly initialized `NormalsHead`.
+    """`heads` copies of one newly initialized `NormalsHead`.
 
     Keys: `weight` (head, score, channel), `bias` (head, score).
     """

@@ -1,7 +1,8 @@
-"""The linear depth head: a map of frozen features in, depth in metres at four times the map's resolution out.
+"""The linear depth head: from a map of frozen features to depth in metres at four times the map's resolution.
 
-A 1x1 convolution scores depth bins; depth is the mean of the bins' centres under the (shifted, rectified) scores.
+A 1x1 convolution scores depth bins. Depth is the mean of the bin centres, weighted by the rectified and shifted scores.
 There is no batch norm. Key, without the released `decode_head.` prefix: `conv_depth.{weight,bias}`.
+
 Source: DINOv2's "lin. 1" and "lin. 4" depth evaluation (bins: AdaBins, arXiv 2011.14141).
 """
 
@@ -26,9 +27,9 @@ class DepthHeadConfig:
     """Architecture of a `DepthHead`.
 
     Attributes:
-        channels: of the input, see `depth_input`: (patch + class token width) times the number of levels.
+        channels: channels of the input, see `depth_input`: (patch + class token width) times the number of levels.
         bins: scored depths, evenly spaced from `nearest` to `farthest`.
-        nearest, farthest: metres. NYU: 0.001 and 10, unlike a released head's constructor.
+        nearest, farthest: depth range in metres. NYU: 0.001 and 10, unlike the constructor of a released head.
     """
 
     channels: int
@@ -48,9 +49,9 @@ class DepthHeadConfig:
 
 
 def depth_input(levels: Sequence[Tokens]) -> Float[Tensor, "batch channel row column"]:
-    """Feature maps of one or more levels, each beside its own class token, repeated at every place.
+    """Concatenate the feature maps of one or more levels, each with its own class token repeated at every position.
 
-    Encoders without a class token give their maps alone.
+    Encoders without a class token give only their maps.
     """
     parts = []
     for tokens in levels:
@@ -62,7 +63,7 @@ def depth_input(levels: Sequence[Tokens]) -> Float[Tensor, "batch channel row co
 
 
 def depth_of_scores(scores: Tensor, centres: Float[Tensor, " bin"], dim: int) -> Tensor:
-    """Mean bin centre (metres) under scores: p_k = (relu(z_k) + 0.1) / sum; the bins' axis `dim` goes away."""
+    """Mean bin centre (metres) under scores: p_k = (relu(z_k) + 0.1) / sum; the axis `dim` of the bins is reduced."""
     weights = torch.relu(scores) + _FLOOR
     shape = [1] * scores.ndim
     shape[dim] = -1
@@ -70,10 +71,10 @@ def depth_of_scores(scores: Tensor, centres: Float[Tensor, " bin"], dim: int) ->
 
 
 class DepthHead(nn.Module):
-    """See the module's text. Computes in fp32 under any autocast.
+    """The depth head of the module's text. It computes in fp32 under any autocast.
 
-    The protocol resizes features, then convolves; a 1x1 convolution commutes with bilinear resizing (whose weights
-    sum to 1), so scores are resized here instead: the same numbers for a sixteenth of the work.
+    The protocol resizes features, then convolves. A 1x1 convolution commutes with bilinear resizing (whose weights sum
+    to 1), so scores are resized here instead: the same numbers for a sixteenth of the work.
     """
 
     centres: Tensor
@@ -102,5 +103,5 @@ class DepthHead(nn.Module):
             return self.conv_depth(features.float())
 
     def depth(self, scores: Float[Tensor, "batch bin row column"]) -> Float[Tensor, "batch 1 row column"]:
-        """Metres of scores."""
+        """Depth in metres from scores."""
         return depth_of_scores(scores, self.centres, dim=1)[:, None]

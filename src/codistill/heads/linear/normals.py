@@ -1,10 +1,11 @@
-"""The linear head for surface normals: a map of frozen features in, four scores a token out, vectors of them.
+"""The linear head for surface normals: from a map of frozen features to four scores per token, and to vectors.
 
-A 1x1 convolution gives the normal's three components and one channel for its concentration. The caller resizes scores
-bilinearly to the image, as for logits of classes; `normals_of_scores` then makes unit vectors and concentrations.
-Vectors: x right, y down, z forward, towards the camera.
+A 1x1 convolution gives the three components of the normal and one channel for the concentration. The caller resizes
+scores bilinearly to the image, like logits of classes; then `normals_of_scores` computes unit vectors and
+concentrations. Vectors: x right, y down, z forward, towards the camera.
+
 Source: the fourth channel, its activation and the loss are those of angular von Mises-Fisher distributions (Bae et al.,
-ICCV 2021, arXiv 2109.09881), as Probe3D (arXiv 2404.08636) fits its probes; that a head is linear is ours.
+ICCV 2021, arXiv 2109.09881), as Probe3D (arXiv 2404.08636) uses for its probes; that the head is linear is our choice.
 """
 
 import math
@@ -22,7 +23,7 @@ from codistill.nn.precision import full_precision
 
 SCORES = 4
 """Three numbers for the direction, one for the concentration."""
-_LEAST = 1.01  # elu is above -1: a concentration of 0.01 at least
+_LEAST = 1.01  # elu is above -1, so the concentration is at least 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class NormalsHeadConfig:
     """Architecture of a `NormalsHead`.
 
     Attributes:
-        channels: of the feature map: token width times the number of levels.
+        channels: channels of the feature map: token width times the number of levels.
     """
 
     channels: int
@@ -41,7 +42,7 @@ class NormalsHeadConfig:
 
 
 class NormalsHead(nn.Module):
-    """See the module's text. Computes in fp32 under any autocast."""
+    """The normals head of the module's text. It computes in fp32 under any autocast."""
 
     def __init__(self, config: NormalsHeadConfig) -> None:
         super().__init__()
@@ -66,10 +67,10 @@ def normals_of_scores(
 def normals_loss(
     scores: Float[Tensor, "*pixels 4"], truth: Float[Tensor, "*pixels 3"], dim: tuple[int, ...] | None = None
 ) -> Tensor:
-    """log(1 + exp(-pi kappa)) - log(1 + kappa^2) + kappa theta, over pixels whose normal is known.
+    """Mean of log(1 + exp(-pi kappa)) - log(1 + kappa^2) + kappa theta over pixels whose normal is known.
 
-    The negative log density of the truth at an angle theta from the predicted direction, up to a constant; 0 without
-    known pixels.
+    This is the negative log density of the true normal at an angle theta from the predicted direction, up to a
+    constant; 0 if no pixel is known.
 
     Args:
         scores: at the pixels.
@@ -78,7 +79,7 @@ def normals_loss(
     """
     known = known_normals(truth)
     normal, kappa = normals_of_scores(scores.float())
-    # Unknown normals are replaced first: the angle to (0, 0, 0) has a NaN gradient, which a mask does not stop.
+    # Unknown normals are replaced first: the angle to (0, 0, 0) has a NaN gradient, which a mask would not remove.
     theta = angles(normal, torch.where(known[..., None], truth.float(), truth.new_tensor((0.0, 0.0, -1.0))))
     losses = softplus(-math.pi * kappa) - torch.log1p(kappa.square()) + kappa * theta
     return masked_mean(losses, known.expand_as(losses), dim)

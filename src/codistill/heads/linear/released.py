@@ -1,6 +1,6 @@
-"""DINOv2's released linear heads (`decode_head.*` in a .pth file) and our own head files: the same keys.
+"""Read DINOv2's released linear heads (`decode_head.*` in a .pth file), and codistill's own with the same keys.
 
-In: a file. Out: a head, sized by its tensors, in evaluation mode.
+Takes a file, gives a head in evaluation mode whose sizes follow from its tensors.
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ PREFIX = "decode_head."
 LinearHead = SegmentationHead | DepthHead | NormalsHead
 Kind = TypeVar("Kind", SegmentationHead, DepthHead, NormalsHead)
 HOLDS = {SegmentationHead: "segmentation", DepthHead: "depth", NormalsHead: "normals"}
-"""What a head says, for error texts."""
+"""What a head predicts, for errors."""
 
 
 def read_head_of(kind: type[Kind], path: str | Path, **limits: float) -> Kind:
-    """The linear head of a kind in a file; see `read_linear_head`.
+    """Read the linear head of a given kind from a file; see `read_linear_head`.
 
     Raises:
         CheckpointError: also if the file holds a head of another kind.
@@ -37,12 +37,12 @@ def read_head_of(kind: type[Kind], path: str | Path, **limits: float) -> Kind:
 
 
 def read_linear_head(path: str | Path, *, nearest: float = 1e-3, farthest: float = 10.0) -> LinearHead:
-    """The linear head in a file.
+    """Read the linear head in a file.
 
     Args:
         path: a released .pth file or a .safetensors file with its keys.
-        nearest, farthest: depth range in metres, which depth files do not hold. The default is NYU's, as for the
-            published numbers; DINOv2's own loader has KITTI's 80 for every data set.
+        nearest, farthest: depth range in metres, which depth files do not contain. The default is NYU's, as for the
+            published numbers; DINOv2's own loader uses KITTI's 80 for every data set.
 
     Raises:
         CheckpointError: if there is no such file, or it holds no linear head, or more than one.
@@ -67,7 +67,7 @@ def read_linear_head(path: str | Path, *, nearest: float = 1e-3, farthest: float
             "head of `codistill fit`, or DINOv2's released `*_linear_head.pth`; other heads (multi-scale DPT, "
             "Mask2Former) are not linear."
         )
-    # Batch norm's counter: used with momentum=None only, and absent from some exports.
+    # Batch norm's counter is only used with momentum=None, and some exports lack it.
     state.tensors.pop("bn.num_batches_tracked", None)
     expected = {n: t.shape for n, t in head.state_dict().items() if not n.endswith("num_batches_tracked")}
     state.check(expected, lambda name: PREFIX + name)

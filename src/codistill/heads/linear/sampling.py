@@ -1,7 +1,7 @@
 """Features at single pixels of a bilinearly resized map, without resizing the map.
 
-A linear head commutes with bilinear resizing (its weights sum to 1), so the loss of a few random pixels is an unbiased
-estimate of the full loss at a small part of its cost. Fitting on cached features relies on this.
+A linear head commutes with bilinear resizing (whose weights sum to 1), so the loss at a few random pixels is an
+unbiased estimate of the full loss at a small part of its cost. Fits on cached features rely on this.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch.nn.functional import embedding_bag
 
 @dataclass(frozen=True)
 class Corners:
-    """The four cells of the map per pixel that bilinear resizing mixes, and their weights.
+    """The four map cells that bilinear resizing mixes at each pixel, and their weights.
 
     Attributes:
         cells: (..., 4) indices into the flattened map.
@@ -26,9 +26,9 @@ class Corners:
 
 
 def _axis(index: Tensor, source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Lower and upper source index of target indices along an axis, and the upper one's weight."""
+    """Lower and upper source index for target indices along an axis, and the weight of the upper one."""
     place = ((index.double() + 0.5) * (source / target) - 0.5).clamp(min=0.0)  # half-pixel centres
-    low = place.floor().long().clamp(max=source - 1)  # clamped, as interpolate repeats the border
+    low = place.floor().long().clamp(max=source - 1)  # clamped, since interpolate repeats the border
     return low, (low + 1).clamp(max=source - 1), (place - low).float()
 
 
@@ -38,12 +38,12 @@ def corners_of(
     source: tuple[int, int],
     target: tuple[int, int],
 ) -> Corners:
-    """Corners of target pixels in a source map, as `interpolate(mode="bilinear", align_corners=False)` has them.
+    """Corners of target pixels in a source map, as in `interpolate(mode="bilinear", align_corners=False)`.
 
     Args:
         rows, columns: pixels of the target.
         source: rows and columns of the map.
-        target: rows and columns it is resized to.
+        target: rows and columns to which the map is resized.
     """
     top, bottom, down = _axis(rows, source[0], target[0])
     left, right, across = _axis(columns, source[1], target[1])
@@ -59,7 +59,7 @@ def features_at(
     """Interpolated tokens at pixels.
 
     Args:
-        tokens: of each image, row-major over the map.
+        tokens: tokens of each image, row-major over the map.
         corners: cells and weights (batch, pixel, 4).
     """
     batch, patches, channels = tokens.shape
@@ -67,6 +67,6 @@ def features_at(
     index = (corners.cells + first).flatten(0, 1)  # (batch x pixel, 4)
     weights = corners.weights.flatten(0, 1)
     table = tokens.flatten(0, 1).float()  # (batch x patch, channel)
-    # A fused gather and weighted sum: it never materializes (batch, pixel, 4, channel).
+    # This fuses gather and weighted sum: a tensor (batch, pixel, 4, channel) is never made.
     mixed = embedding_bag(index, table, per_sample_weights=weights, mode="sum")
     return mixed.view(batch, -1, channels)

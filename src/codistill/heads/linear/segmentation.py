@@ -1,7 +1,8 @@
-"""The linear segmentation head: a map of frozen features in, class scores at the map's own resolution out.
+"""The linear segmentation head: from a map of frozen features to class scores at the map's own resolution.
 
-Batch norm, then a 1x1 convolution; the caller resizes scores bilinearly to the labels. Keys are
-those of DINOv2's released heads without their `decode_head.` prefix: `bn.*`, `conv_seg.*`.
+Batch norm, then a 1x1 convolution; the caller resizes scores bilinearly to the labels. Keys are those of DINOv2's
+released heads without their `decode_head.` prefix: `bn.*`, `conv_seg.*`.
+
 Source: DINOv2 (arXiv 2304.07193), "linear" segmentation evaluation.
 """
 
@@ -21,8 +22,8 @@ class SegmentationHeadConfig:
     """Architecture of a `SegmentationHead`.
 
     Attributes:
-        channels: of the feature map: token width times the number of levels.
-        num_classes: scores per place.
+        channels: channels of the feature map: token width times the number of levels.
+        num_classes: number of class scores per position.
     """
 
     channels: int
@@ -37,7 +38,7 @@ class SegmentationHeadConfig:
 
 
 class SegmentationHead(nn.Module):
-    """See the module's text. Computes in fp32 under any autocast: batch statistics need it."""
+    """The segmentation head of the module's text. It computes in fp32 under any autocast, for batch statistics."""
 
     def __init__(self, config: SegmentationHeadConfig) -> None:
         super().__init__()

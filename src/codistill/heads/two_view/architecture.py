@@ -1,7 +1,7 @@
-"""A `TwoViewConfig` from a released file: sizes from the tensors, modes and heads from the constructor text.
+"""Infer a `TwoViewConfig` from a released file: sizes from the tensors, modes and heads from the constructor text.
 
-The text (`args.model` or `mast3r_model_str`) has what tensors do not: the decoder's number of heads, the rotary base,
-the confidence modes. Without it, the published model's values are taken.
+The text (`args.model` or `mast3r_model_str`) has what tensors do not show: the decoder's number of heads, the rotary
+base, the confidence modes. If there is no text, the values of the published model are used.
 """
 
 import re
@@ -20,14 +20,14 @@ _DENSE = "heads.0.dense"
 def infer_config(
     ours: StateDict, released: StateDict, text: Constructor | None, *, fresh_norm: bool, num_heads: int | None
 ) -> TwoViewConfig:
-    """The architecture.
+    """Infer the architecture.
 
     Args:
-        ours: tensors under `TwoViewHead`'s names.
+        ours: tensors under their names in `TwoViewHead`.
         released: the file's tensors, for the encoder's patch size.
         text: the parsed constructor text, if the file has one.
         fresh_norm: whether the layout starts with its own norm (DUNE-MASt3R).
-        num_heads: of the decoder, or None.
+        num_heads: number of heads of the decoder, or None.
 
     Raises:
         CheckpointError: if a tensor that gives a size is missing, or the text has an unknown option.

@@ -1,7 +1,7 @@
-"""A two-view head in use at full speed: a `TwoViewHead` in, the same one with a frozen decoder in one dtype out.
+"""A two-view head for fast inference: a `TwoViewHead` whose decoder is frozen in one dtype.
 
-The decoder is folded and rounded once (`nn/frozen_decoder.py`); what turns its tokens into points, confidences and
-descriptors stays in fp32, where exponentials would make rounding errors large.
+The decoder is folded and rounded once (`nn/frozen_decoder.py`). The layers that turn its tokens into points,
+confidences and descriptors stay in fp32, since exponentials would make rounding errors large.
 """
 
 from typing import Any, cast
@@ -27,8 +27,8 @@ class FrozenTwoViewHead(TwoViewHead):
     """A `TwoViewHead` without gradients; autocast does not change it.
 
     Args:
-        head: to copy; the layers behind its decoder are shared, and frozen.
-        dtype: of the decoder.
+        head: the head to copy; the layers behind its decoder are shared with it, and frozen.
+        dtype: dtype of the decoder.
     """
 
     def __init__(self, head: TwoViewHead, dtype: torch.dtype) -> None:
@@ -52,7 +52,7 @@ class FrozenTwoViewHead(TwoViewHead):
         return super()._apply(*args, **options)
 
     def _rotations(self, grid: tuple[int, int], device: torch.device) -> Tensor:
-        """`rotations` of a grid's tokens; those of the last few grids are kept."""
+        """`rotations` for the tokens of a grid; those of the last few grids are cached."""
         if grid not in self._known:
             if len(self._known) >= 32:
                 self._known.clear()
@@ -63,7 +63,7 @@ class FrozenTwoViewHead(TwoViewHead):
 
     @torch.no_grad()
     def decode(self, view1: Tokens, view2: Tokens) -> tuple[list[Tensor], list[Tensor]]:
-        """As of `TwoViewHead`; the first and the last tensor of each list are fp32, the others in the dtype."""
+        """As `TwoViewHead.decode`; the first and the last tensor of each list are fp32, the others in the dtype."""
         config = self.config
         rope1, rope2 = (self._rotations(view.grid, view.patches.device) for view in (view1, view2))
         with full_precision(view1.patches):
@@ -75,7 +75,7 @@ class FrozenTwoViewHead(TwoViewHead):
             for one, two in zip(self.blocks1, self.blocks2, strict=True):
                 block1, block2 = cast(FrozenDecoderBlock, one), cast(FrozenDecoderBlock, two)
                 z1, z2 = normalized(x1, block1.own_eps), normalized(x2, block2.own_eps)
-                # The context of one branch is what the other one normalizes for itself: all norms have one eps.
+                # Each branch's context is the other's normalized input; it can be shared since all norms have one eps.
                 assert block1.own_eps == block2.own_eps == block1.context_eps == block2.context_eps
                 x1, x2 = block1(x1, z1, z2, rope1, rope2), block2(x2, z2, z1, rope2, rope1)
                 layers1.append(x1.transpose(0, 1))
@@ -86,7 +86,7 @@ class FrozenTwoViewHead(TwoViewHead):
                 for x in (layers1, layers2)
             )
             for layers in (layers1, layers2):
-                for chosen in config.dense_layers:  # what convolutions read next
+                for chosen in config.dense_layers:  # the layers that the convolutions read
                     layers[chosen] = layers[chosen].contiguous()
         return layers1, layers2
 
@@ -94,15 +94,15 @@ class FrozenTwoViewHead(TwoViewHead):
     def forward(
         self, view1: Tokens, view2: Tokens, pixels: tuple[Tensor, Tensor] | None = None
     ) -> tuple[ViewPrediction, ViewPrediction]:
-        """As of `TwoViewHead`."""
+        """As `TwoViewHead.forward`."""
         return super().forward(view1, view2, pixels)
 
 
 def _tokens_first(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """(batch, token, channel) as contiguous (token, batch, channel) in a dtype."""
+    """Convert (batch, token, channel) to contiguous (token, batch, channel) in a dtype."""
     return x.transpose(0, 1).to(dtype, memory_format=torch.contiguous_format)
 
 
 def as_fast_as(encoder: Encoder, head: TwoViewHead) -> TwoViewHead:
-    """A head in use, in its encoder's precision: frozen and in that dtype, or as it is on an exact encoder."""
+    """The head in the precision of its encoder: frozen in that dtype, or unchanged for an exact encoder."""
     return FrozenTwoViewHead(head, encoder.dtype) if isinstance(encoder, FrozenViTEncoder) else head

@@ -1,7 +1,7 @@
-"""The complete listing of a released MASt3R or DUNE-MASt3R file: every key with its shape, from the architecture.
+"""List a released MASt3R or DUNE-MASt3R file completely: every key with its shape, derived from the architecture.
 
-It includes what our modules leave out (duplicates, unused tensors), so that a file can be compared key by key, and its
-parameters counted as published.
+The list includes tensors that codistill's modules leave out (duplicates, unused ones), so that a file can be compared
+key by key, and its parameters counted as published.
 """
 
 import torch

@@ -1,7 +1,7 @@
-"""Released two-view files: MASt3R, DUSt3R with DPT heads, DUNE-MASt3R; and starting a new head from one.
+"""Read released two-view files (MASt3R, DUSt3R with DPT heads, DUNE-MASt3R), and start a new head from one.
 
-In: the dictionary that `weights.read.read_checkpoint` gave. Out: a `TwoViewConfig` read from the tensors and the
-constructor text, and tensors under our names. Unused tensors must be on a known list; a missing, surplus or
+Takes the dictionary from `weights.read.read_checkpoint`; gives a `TwoViewConfig` inferred from the tensors and the
+constructor text, and tensors under codistill's names. Unused tensors must be on a known list. A missing, surplus or
 misshapen tensor is an error that names it. Key map: `names.py`.
 """
 
@@ -26,15 +26,15 @@ _DUNE_PREFIX = "mast3r."
 
 @dataclass(frozen=True, kw_only=True)
 class TwoViewWeights:
-    """A released two-view network, checked: it has every tensor of `TwoViewHead(config)`.
+    """A checked released two-view network: it has every tensor of `TwoViewHead(config)`.
 
     Attributes:
         config: the architecture.
-        tensors: by `TwoViewHead`'s names, in the file's dtype.
-        layout: which kind of file it was.
-        encoder: the file's name of the encoder that belongs in front (DUNE-MASt3R), or None if the encoder is in
-            the same file: `weights` reads it from there.
-        unused: names in the file that take part in nothing, all of them known.
+        tensors: tensors by their names in `TwoViewHead`, in the file's dtype.
+        layout: the kind of file.
+        encoder: the file's name of the encoder that it belongs to (DUNE-MASt3R), or None if the encoder is in the same
+            file: `weights` reads it from there.
+        unused: names in the file that are not used, all of them known.
     """
 
     config: TwoViewConfig
@@ -44,7 +44,7 @@ class TwoViewWeights:
     unused: tuple[str, ...]
 
     def build(self) -> TwoViewHead:
-        """The head with these weights, in fp32, in evaluation mode."""
+        """Build the head with these weights, in fp32, in evaluation mode."""
         with torch.device("meta"):
             head = TwoViewHead(self.config)
         tensors = {name: tensor.float().clone() for name, tensor in self.tensors.items()}
@@ -55,16 +55,16 @@ class TwoViewWeights:
 def read_two_view(
     path: str | Path, checkpoint: Mapping[str, Any], *, num_heads: int | None = None
 ) -> TwoViewWeights:
-    """The two-view network in a released checkpoint.
+    """Read the two-view network in a released checkpoint.
 
     Args:
-        path: the file, for error texts.
-        checkpoint: its content: `model` and `args`, or DUNE-MASt3R's `model`, `mast3r_model_str`,
+        path: path of the file, for errors.
+        checkpoint: content of the file: `model` and `args`, or DUNE-MASt3R's `model`, `mast3r_model_str`,
             `dune_backbone_name`, or bare tensors.
-        num_heads: of the decoder; None: from the constructor text, else one per 64 channels.
+        num_heads: number of heads of the decoder; None: from the constructor text, else one per 64 channels.
 
     Raises:
-        CheckpointError: if it is no such file, or a tensor is missing, surplus or misshapen; the text names it.
+        CheckpointError: if it is not such a file, or a tensor is missing, surplus or misshapen; the message names it.
     """
     state, layout, text = _opened(Path(path), checkpoint)
     ours, unused = _renamed(state)
@@ -89,8 +89,8 @@ class Initialization:
     """What `initialize` did.
 
     Attributes:
-        loaded: our names of tensors taken from the file.
-        fresh: our names of tensors left as they were, with the reason.
+        loaded: codistill's names of tensors taken from the file.
+        fresh: codistill's names of tensors left as they were, with the reason.
         unused: names in the file that were not used.
     """
 
@@ -100,15 +100,16 @@ class Initialization:
 
 
 def initialize(head: TwoViewHead, path: str | Path, checkpoint: Mapping[str, Any]) -> Initialization:
-    """Start a head from a released decoder; tensors that do not fit stay freshly initialized.
+    """Start a head from a released decoder; tensors that do not fit keep their initial values.
 
-    The decoder itself must fit; `embed`, the first DPT projection and the descriptor head depend on the encoder's
-    width and patch size, and heads are missing in CroCo files.
+    The decoder itself must fit. `embed`, the first DPT projection and the descriptor head depend on the encoder's width
+    and patch size, and CroCo files have no heads.
 
     Args:
         head: changed in place.
-        path: the file, for error texts.
-        checkpoint: its content, as for `read_two_view`; CroCo files (one branch, no heads) as well.
+        path: path of the file, for errors.
+        checkpoint: content of the file, as for `read_two_view`; CroCo files (one branch, no heads) are accepted as
+            well.
 
     Raises:
         CheckpointError: if the file has no decoder, or one of another width or depth; nothing is changed then.
@@ -165,9 +166,9 @@ def _opened(path: Path, checkpoint: Mapping[str, Any]) -> tuple[StateDict, Layou
 
 
 def _renamed(state: StateDict, *, tolerate_surplus: bool = False) -> tuple[StateDict, tuple[str, ...]]:
-    """Tensors under our names, and the file's names of those known to be unused.
+    """Tensors under codistill's names, and the file's names of those known to be unused.
 
-    Unknown names stay under their own, so that the final check reports them as surplus.
+    Unknown names are kept, so that the final check reports them as surplus.
     """
     unused, renames = [], {}
     for name, tensor in state.tensors.items():
@@ -197,7 +198,7 @@ def _check_duplicate(state: StateDict, name: str, original: str, tensor: Tensor)
 
 
 def _copy_missing_branch(ours: StateDict) -> None:
-    """Use the only branch for both views where the file has no second one."""
+    """Use the only branch for both views if the file has no second one."""
     if any(name.startswith("blocks2.") for name in ours.tensors):
         return
     for name in [name for name in ours.tensors if name.startswith("blocks1.")]:

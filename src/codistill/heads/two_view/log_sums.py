@@ -1,7 +1,7 @@
-"""Logarithms of the sums of exp(S) over the rows and over the columns of S, from one exponential.
+"""Log-sum-exp of S over its rows and over its columns, from one exponential.
 
-Two `logsumexp` of one matrix read it eight times and keep it twice; where a bound of S is known beforehand, no maximum
-has to be looked for, and the exponential serves both sums and both gradients.
+Two calls of `logsumexp` on one matrix read it eight times and store it twice. If a bound of S is known, no maximum is
+needed, and one exponential serves both sums and both gradients.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 WIDEST = 80.0
-"""Largest distance of a score from the bound at which its exponential is a normal fp32 number."""
+"""Largest distance of a score from the bound for which its exponential is a normal fp32 number."""
 
 
 class _LogSums(torch.autograd.Function):
@@ -36,7 +36,7 @@ def log_sums(
     """log sum_j exp(S_ij) for every row and log sum_i exp(S_ij) for every column of S = first @ second^T, fp32.
 
     Args:
-        bound: no entry of S is larger, and none lies more than `WIDEST` below; both are the caller's word.
+        bound: no entry of S is larger, and none is more than `WIDEST` smaller; the caller guarantees both.
     """
     start = first.new_full((1, 1, 1), -bound)
     shifted = torch.baddbmm(

@@ -1,8 +1,9 @@
-"""The two-view training losses: pointmap regression, its confidence weighting, descriptor matching, their sum.
+"""Losses of the two-view head: pointmap regression, its confidence weighting, descriptor matching, and their sum.
 
-Predictions of both views and the ground truth come in, one scalar and detached numbers to log go out. Everything is
-masked sums of static shape: no boolean indexing, no host sync, fp32 under any autocast. The numbers follow the
-published training code with its special cases, which are named below.
+Takes predictions of both views and the ground truth; gives one scalar and detached numbers to log. Everything is a
+masked sum of static shape: no boolean indexing, no host synchronization, fp32 under any autocast. The numbers follow
+the published training code with its special cases, which are named below.
+
 Source: DUSt3R (arXiv 2312.14132) eq. 2-4, MASt3R (arXiv 2406.09756) eq. 6-12.
 """
 
@@ -23,7 +24,7 @@ from codistill.nn.precision import full_precision
 _MIN_FACTOR = 1e-8
 _MIN_LOG_SHARE = math.log(1e-8)
 SKY_LOSS = 2.0
-"""Regression loss assigned to sky pixels: larger than any good prediction's, so that confidence there goes down."""
+"""Regression loss of sky pixels: larger than that of any good prediction, so that confidence decreases there."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class ViewTruth:
 
     Attributes:
         points: (batch, row, column, 3), in world coordinates; any values where not valid.
-        valid: (batch, row, column), where the points are known.
-        sky: (batch, row, column), sky pixels. They count as sky only where not valid.
+        valid: (batch, row, column), whether the points are known.
+        sky: (batch, row, column), whether pixels are sky. They count as sky only where not valid.
         camera_to_world: (batch, 4, 4).
         is_metric: (batch), whether a sample's points are in metres.
         matches: (batch, match, 2), integer (x, y) of the sampled correspondences in this view.
-        matches_valid: (batch, match), whether the i-th correspondence is a true one; the same in both views.
+        matches_valid: (batch, match), whether the i-th correspondence is true; the same in both views.
     """
 
     points: Float[Tensor, "batch row column 3"]
@@ -54,13 +55,13 @@ class TwoViewLossConfig:
     """Weights and modes; the defaults are the published metric recipe.
 
     Attributes:
-        metric: samples in metres are not rescaled, so that a wrong scale is penalized (norm mode `?avg_dis`);
-            False rescales every prediction by its own mean distance (`avg_dis`).
-        log_space: compare points whose distance d was replaced by log1p(d).
-        confidence_weight: alpha of -alpha log C for points.
-        matching_weight: of the matching loss in the sum; 0 leaves it out (DUSt3R).
-        temperature: tau of the matching loss.
-        matching_confidence_weight: alpha of -alpha log Q for descriptors.
+        metric: do not rescale samples in metres, so that a wrong scale is penalized (norm mode `?avg_dis`); False
+            rescales every prediction by its own mean distance (`avg_dis`).
+        log_space: compare points after replacing their distance d by log1p(d).
+        confidence_weight: alpha in -alpha log C for points.
+        matching_weight: weight of the matching loss in the sum; 0 leaves it out (DUSt3R).
+        temperature: tau in the matching loss.
+        matching_confidence_weight: alpha in -alpha log Q for descriptors.
         block_size: largest number of correspondences compared at once; more are shuffled and cut into blocks.
     """
 
@@ -99,7 +100,7 @@ def two_view_loss(
     """Confidence-weighted regression + matching_weight * confidence-weighted matching.
 
     Args:
-        generator: of the shuffle; needed only with more correspondences than `config.block_size`.
+        generator: random generator of the shuffle; only needed with more correspondences than `config.block_size`.
 
     Raises:
         ConfigError: if the matching loss is on and the predictions have no descriptors.
@@ -121,7 +122,7 @@ def regression_loss(
 ) -> TwoViewLoss:
     """ConfLoss(Regr3D): per view, the mean over the batch's pixels of C l - alpha log C, summed over the views.
 
-    l is the distance of the normalized prediction to the normalized truth; sky pixels have l = 2. A view without any
+    l is the distance between normalized prediction and normalized truth; sky pixels have l = 2. A view without any
     pixel contributes 0.
     """
     with full_precision(prediction1.points):
@@ -147,7 +148,7 @@ def point_distances(
     truth2: ViewTruth,
     config: TwoViewLossConfig,
 ) -> tuple[Float[Tensor, "batch row column"], Float[Tensor, "batch other_row other_column"]]:
-    """Per pixel and view: distance of prediction to truth after normalization; 2 for sky, 0 for the rest."""
+    """Per pixel and view: distance between prediction and truth after normalization; 2 for sky, 0 for other pixels."""
     to_camera1 = invert_pose(truth1.camera_to_world.float())
     targets, valid = [], (truth1.valid, truth2.valid)
     for truth in (truth1, truth2):
@@ -158,7 +159,7 @@ def point_distances(
     true_factor = mean_distance(targets[0], targets[1], *valid)  # (batch,)
     factor = mean_distance(points[0], points[1], *valid)
     if config.metric:
-        factor = torch.where(truth1.is_metric, true_factor, factor)  # metres stay metres
+        factor = torch.where(truth1.is_metric, true_factor, factor)  # samples in metres are not rescaled
     distances = []
     for point, target, truth in zip(points, targets, (truth1, truth2), strict=True):
         point = point / factor[:, None, None, None]
@@ -182,7 +183,7 @@ def mean_distance(
     total = points1.new_zeros(points1.shape[0])
     count = points1.new_zeros(points1.shape[0])
     for points, valid in ((points1, valid1), (points2, valid2)):
-        # norm's gradient at a point exactly at the origin is 0
+        # the gradient of norm at a point exactly at the origin is 0
         distance = torch.where(valid, points.norm(dim=-1), 0.0)
         total = total + distance.sum((1, 2))
         count = count + valid.sum((1, 2))
@@ -203,8 +204,8 @@ def matching_loss(
     Q is the mean of both descriptor confidences.
 
     Raises:
-        ConfigError: if the predictions have no descriptors, or there are more correspondences than a block and no
-            generator.
+        ConfigError: if the predictions have no descriptors, or if there are more correspondences than a block and no
+            generator is given.
     """
     if prediction1.descriptors is None or prediction2.descriptors is None:
         raise ConfigError(
@@ -216,7 +217,7 @@ def matching_loss(
         for prediction, truth in ((prediction1, truth1), (prediction2, truth2)):
             assert prediction.descriptors is not None and prediction.descriptor_confidence is not None
             found, quality = prediction.descriptors, prediction.descriptor_confidence[..., None]
-            if found.ndim == 4:  # a map; else the head was asked for these pixels alone
+            if found.ndim == 4:  # a map; otherwise the head has computed these pixels only
                 found, quality = at_pixels(found, truth.matches), at_pixels(quality, truth.matches)
             descriptors.append(found.float())
             confidences.append(quality.float())
@@ -244,11 +245,11 @@ def info_nce(
     """Per correspondence: minus the log shares of its similarity in its row and in its column.
 
     With S_ij = exp(d1_i . d2_j / temperature): -log(S_ii / sum_k S_ki) - log(S_ii / sum_k S_ik), each share at least
-    1e-8. All rows and columns count as alternatives, those of false correspondences too.
+    1e-8. All rows and columns count as alternatives, including those of false correspondences.
 
     Args:
-        unit: the descriptors are of unit length, so that no score leaves ±1 / temperature: one exponential serves both
-            sums, unless the temperature is too low for that.
+        unit: the descriptors have unit length, so that all scores are within ±1 / temperature. One exponential then
+            serves both sums, unless the temperature is too low.
     """
     descriptors1 = descriptors1 / temperature
     own = (descriptors1 * descriptors2).sum(-1)  # (batch, match): the diagonal
@@ -268,7 +269,7 @@ def _in_blocks(
     config: TwoViewLossConfig,
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:
-    """`info_nce` within blocks of shuffled correspondences: losses (batch, match), and the order they are in."""
+    """`info_nce` within blocks of shuffled correspondences: losses (batch, match), and their order."""
     count = valid.shape[1]
     if count <= config.block_size:
         order = torch.arange(count, device=valid.device)

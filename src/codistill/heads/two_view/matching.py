@@ -1,9 +1,9 @@
-"""Pixel matches between two descriptor maps: fast reciprocal nearest neighbours, and the full mutual ones.
+"""Match pixels of two descriptor maps: fast reciprocal nearest neighbours, and all mutual nearest neighbours.
 
-Descriptors (row, column, channel) of two images come in, (x, y) pairs go out. The fast matcher follows a grid of
-seeds back and forth until they stop moving: cycles of length one are mutual nearest neighbours. Similarities are
-dot products in fp32, computed in blocks, so that full-resolution maps fit into memory; the first pixel wins
-ties. Source: MASt3R (arXiv 2406.09756), section 3.3.
+Takes descriptors (row, column, channel) of two images, gives pairs of pixels (x, y). The fast matcher follows a grid of
+seeds back and forth until they stop moving: cycles of length one are mutual nearest neighbours. Similarities are dot
+products in fp32, computed in blocks, so that full-resolution maps fit into memory. In ties the first pixel wins.
+Source: MASt3R (arXiv 2406.09756), section 3.3.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from codistill.nn.precision import full_precision
 
 _MAX_ROUNDS = 10
 _GROUP = 64
-# Dot products held at once: a few MiB that stay in a CPU's cache, large products on a GPU. Multiples of _GROUP.
+# Dot products in memory at once: a few MiB that fit into a CPU's cache, more on a GPU. Multiples of _GROUP.
 _CPU_BLOCK = (256, 4096)
 _CPU_SQUARE = (1024, 1024)
 _GPU_BLOCK = (8192, 8192)
@@ -40,14 +40,14 @@ class Matches:
         return len(self.pixels1)
 
     def select(self, which: Tensor) -> "Matches":
-        """The matches chosen by a mask (match,) or by indices (chosen,)."""
+        """The matches selected by a mask (match,) or by indices (chosen,)."""
         confidence = None if self.confidence is None else self.confidence[which]
         return Matches(self.pixels1[which], self.pixels2[which], confidence)
 
     def away_from_borders(
         self, shape1: tuple[int, int], shape2: tuple[int, int], margin: int = 3
     ) -> "Matches":
-        """Without matches within `margin` pixels of a border of either (rows, columns) map."""
+        """Drop matches within `margin` pixels of a border of either (rows, columns) map."""
         inside = torch.ones(len(self), dtype=torch.bool, device=self.pixels1.device)
         for pixels, (rows, columns) in ((self.pixels1, shape1), (self.pixels2, shape2)):
             last = torch.tensor([columns, rows], device=pixels.device) - margin
@@ -63,11 +63,11 @@ def fast_reciprocal_matches(
 ) -> Matches:
     """Mutual nearest neighbours found from a grid of seeds in the first map.
 
-    From each seed, the nearest neighbour in map 2 and its nearest neighbour in map 1 are taken in turn until a pixel
-    repeats, at most 10 rounds. Runs that end in the same pair count once.
+    Starting at each seed, the nearest neighbour in map 2 and its nearest neighbour in map 1 are taken in turn until a
+    pixel repeats, for at most 10 rounds. Seeds that end in the same pair count once.
 
     Args:
-        descriptors1, descriptors2: of two images; sizes may differ.
+        descriptors1, descriptors2: descriptors of two images; sizes may differ.
         subsample: seeds start at (subsample // 2) and are that far apart; 1 takes every pixel.
 
     Returns:
@@ -81,14 +81,14 @@ def fast_reciprocal_matches(
     x = torch.arange(columns, device=flat1.device)[subsample // 2 :: subsample]
     index1 = (y[:, None] * columns + x).flatten()  # (seed,) row-major
     index2 = torch.full_like(index1, -1)  # (seed,) -1: no neighbour yet
-    active = torch.arange(len(index1), device=flat1.device)  # seeds that still move
+    active = torch.arange(len(index1), device=flat1.device)  # seeds that are still moving
     converged = torch.zeros_like(index1, dtype=torch.bool)  # (seed,)
     for _ in range(_MAX_ROUNDS):
         found2 = nearest_neighbours(flat1[index1[active]], flat2)  # (active,)
         moved = found2 != index2[active]
         index2[active] = found2
         converged[active] = ~moved
-        active = active[moved]  # fewer seeds each round: worth its host sync
+        active = active[moved]  # fewer seeds in each round, which is worth the host synchronization
         found1 = nearest_neighbours(flat2[index2[active]], flat1)
         moved = found1 != index1[active]
         index1[active] = found1
@@ -107,10 +107,10 @@ def symmetric_matches(
     confidence2: Float[Tensor, "other_row other_column"] | None = None,
     subsample: int = 8,
 ) -> Matches:
-    """`fast_reciprocal_matches` from grids of both maps, merged.
+    """`fast_reciprocal_matches` from seeds in both maps, merged.
 
     Args:
-        confidence1, confidence2: of the descriptors; a match's confidence is the smaller of its two.
+        confidence1, confidence2: descriptor confidences; a match's confidence is the smaller of its two.
 
     Returns:
         Matches in the first map's pixel order, each once.
@@ -131,7 +131,7 @@ def mutual_matches(
     descriptors1: Float[Tensor, "row column channel"],
     descriptors2: Float[Tensor, "other_row other_column channel"],
 ) -> Matches:
-    """All mutual nearest neighbours of two maps, by comparing every pixel with every other once.
+    """All mutual nearest neighbours of two maps, found by comparing every pixel with every other once.
 
     Returns:
         Matches in the first map's pixel order; no pixel occurs twice.
@@ -158,7 +158,7 @@ def with_confidence(matches: Matches, confidence1: Tensor | None, confidence2: T
 def nearest_neighbours(
     queries: Float[Tensor, "query channel"], targets: Float[Tensor, "target channel"]
 ) -> Int[Tensor, " query"]:
-    """Index of the target with the largest dot product; the first one in ties."""
+    """Index of the target with the largest dot product; in ties the first one."""
     query_block, target_block = _GPU_BLOCK if queries.is_cuda else _CPU_BLOCK
     best = torch.full((len(queries),), -torch.inf, device=queries.device)
     index = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
@@ -172,7 +172,7 @@ def nearest_neighbours(
 
 
 def _both_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest neighbours of every row of each in the other, from one pass over all dot products."""
+    """For every row of each tensor, the nearest neighbour in the other, from one pass over all dot products."""
     row_block, column_block = _GPU_BLOCK if first.is_cuda else _CPU_SQUARE
     best1, best2 = (torch.full((len(x),), -torch.inf, device=x.device) for x in (first, second))
     index1, index2 = (torch.zeros(len(x), dtype=torch.long, device=x.device) for x in (first, second))
@@ -188,9 +188,9 @@ def _both_nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _first_max(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest value and its first index in every row: as `scores.max(dim=1)`, several times faster on a CPU.
+    """Largest value and its first index in every row: as `scores.max(dim=1)`, but several times faster on a CPU.
 
-    Maxima of groups vectorize; the search for an index does not, and is done in the winning group only.
+    The maximum of a group is vectorized; the search for its index is not, and runs in the winning group only.
     """
     rows, columns = scores.shape
     if columns % _GROUP:
@@ -216,20 +216,20 @@ def _first_max_of_columns(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _improve(best: Tensor, index: Tensor, values: Tensor, where: Tensor, offset: int) -> None:
-    """In place, take values that are larger than `best`, and their shifted indices."""
-    better = values > best  # strictly, so that the first of equals stays
+    """In place, take values that are larger than `best`, and their indices shifted by `offset`."""
+    better = values > best  # strictly larger, so that the first of equal values stays
     torch.where(better, values, best, out=best)
     torch.where(better, where + offset, index, out=index)
 
 
 def _unique(index1: Tensor, index2: Tensor, columns1: int, columns2: int) -> Matches:
-    """Distinct pairs of flat indices, sorted by the first, as pixels."""
+    """Distinct pairs of flat indices, sorted by the first index, as pixels."""
     pairs = torch.unique(torch.stack((index1, index2), dim=1), dim=0)
     return Matches(_pixels(pairs[:, 0], columns1), _pixels(pairs[:, 1], columns2))
 
 
 def _pixels(index: Tensor, columns: int) -> Tensor:
-    """(x, y) of row-major flat indices."""
+    """Pixels (x, y) of row-major flat indices."""
     return torch.stack((index % columns, index // columns), dim=-1)
 
 

@@ -1,7 +1,7 @@
-"""An encoder with a two-view head: pairs of images in, predictions out.
+"""An encoder with a two-view head: from pairs of images to predictions.
 
-Every image is encoded once, also for symmetrized pairs, and both views in one pass if their shapes agree. A frozen
-encoder gets no gradient and stays in evaluation mode.
+Every image is encoded once, also for symmetrized pairs; both views are encoded in one pass if their shapes agree. A
+frozen encoder gets no gradient and stays in evaluation mode.
 """
 
 import re
@@ -32,7 +32,7 @@ class TwoViewModel(EncoderWithHead[TwoViewHead]):
     kind = "two-view"
 
     def encode_pair(self, images1: Images, images2: OtherImages) -> tuple[Tokens, Tokens]:
-        """Tokens of both views; one pass if the shapes agree."""
+        """Encode both views; in one pass if the shapes agree."""
         if images1.shape != images2.shape:
             return self.encode(images1), self.encode(images2)
         both = self.encode(torch.cat((images1, images2)))
@@ -51,10 +51,10 @@ class TwoViewModel(EncoderWithHead[TwoViewHead]):
         """Predictions for both views, all points in the first camera's frame.
 
         Args:
-            images1, images2: ImageNet-normalized (batch, 3, row, column), as many each; shapes may differ, sides
-                are multiples of the patch size.
-            symmetrize: predict the pairs in the other order as well, after all in this one, for shapes that agree.
-            pixels: of the predicted views, at which alone descriptors are wanted; see `TwoViewHead`.
+            images1, images2: ImageNet-normalized (batch, 3, row, column), the same number of each; shapes may differ,
+                sides are multiples of the patch size.
+            symmetrize: also predict the pairs in the other order, after all pairs in this order; needs equal shapes.
+            pixels: pixels of the predicted views at which descriptors are computed; see `TwoViewHead`.
         """
         views = self.encode_pair(images1, images2)
         return self.head(*(both_orders(*views) if symmetrize else views), pixels)
@@ -63,16 +63,16 @@ class TwoViewModel(EncoderWithHead[TwoViewHead]):
 def load_two_view(
     path: str | Path, *, encoder: str | Path | Encoder | None = None, precision: str | None = None
 ) -> TwoViewModel:
-    """A released MASt3R, DUSt3R or DUNE-MASt3R file as a model in evaluation mode, on the CPU.
+    """Load a released MASt3R, DUSt3R or DUNE-MASt3R file as a model in evaluation mode, on the CPU.
 
     Args:
         path: the file.
-        encoder: as for `load_encoder`; None: the one in the file (MASt3R, DUSt3R), or the known weights that the
+        encoder: as for `load_encoder`; None: the encoder in the file (MASt3R, DUSt3R), or the known weights that the
             file names (DUNE-MASt3R).
-        precision: of encoder and decoder, as for `load_encoder`; what follows the decoder is fp32.
+        precision: precision of encoder and decoder, as for `load_encoder`; what follows the decoder is fp32.
 
     Raises:
-        CheckpointError: if the file cannot be read, or names an encoder that is not known.
+        CheckpointError: if the file cannot be read, or names an unknown encoder.
         ConfigError: if the encoder does not fit.
     """
     weights = read_two_view(path, read_checkpoint(path))

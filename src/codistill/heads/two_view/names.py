@@ -1,7 +1,8 @@
-"""The key map between released MASt3R, DUSt3R and DUNE-MASt3R files and `TwoViewHead`.
+"""Map tensor names between released MASt3R, DUSt3R and DUNE-MASt3R files and `TwoViewHead`.
 
-In: a tensor's released name (without the `mast3r.` prefix). Out: its name here, or what kind of surplus it is.
-Layout: `dec_blocks`, `dec_blocks2` are the branches of view 1 and 2, `downstream_head{1,2}` their heads.
+For a released name (without the `mast3r.` prefix), it gives the name in `TwoViewHead`, or says whether the tensor is
+unused or a duplicate. Layout: `dec_blocks`, `dec_blocks2` are the branches of view 1 and 2, `downstream_head{1,2}`
+their heads.
 """
 
 import re
@@ -40,7 +41,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 
 ENCODER_PREFIXES = ("patch_embed.", "enc_blocks.", "enc_norm.")
-"""Tensors of MASt3R's own encoder; unused in DUNE-MASt3R files, whose encoder is another file."""
+"""Tensors of MASt3R's own encoder; unused in DUNE-MASt3R files, whose encoder is in another file."""
 
 _UNUSED = re.compile(
     r"mask_token"
@@ -68,7 +69,7 @@ def to_ours(released: str) -> str | None:
 
 
 def to_released(ours: str) -> str:
-    """Released name of a tensor of `TwoViewHead`: the inverse of `to_ours`, for error texts."""
+    """Released name of a tensor of `TwoViewHead`: the inverse of `to_ours`, for errors."""
     renames = (
         (r"^embed\.", "decoder_embed."),
         (r"^decoder_norm\.", "dec_norm."),

@@ -1,9 +1,10 @@
-"""The two-view network without its encoder: `Tokens` of both views in, a `ViewPrediction` per view out.
+"""The two-view network without its encoder: from `Tokens` of both views to a `ViewPrediction` per view.
 
-Two decoder branches attend to each other layer by layer, both from the other's *previous* layer; each has its own
-heads. All points are in the first camera's frame. Tokens come from any encoder: MASt3R's own with its final norm, or
-any other without it, through a fresh LayerNorm (eps 1e-5, as in DUNE-MASt3R). Views may have different shapes.
-Source: MASt3R (arXiv 2406.09756) section 3, DUNE (arXiv 2503.14405) section 4.
+Two decoder branches attend to each other layer by layer, each to the other's *previous* layer; each has its own heads.
+All points are in the first camera's frame. Tokens come from any encoder: from MASt3R's own with its final norm, or from
+any other without it, through a new LayerNorm (eps 1e-5, as in DUNE-MASt3R). Views may have different shapes.
+
+Source: MASt3R (arXiv 2406.09756), section 3; DUNE (arXiv 2503.14405), section 4.
 """
 
 from dataclasses import dataclass, field
@@ -25,18 +26,18 @@ from codistill.types import Tokens
 
 @dataclass(frozen=True, kw_only=True)
 class TwoViewShape:
-    """Architecture of a `TwoViewHead`, as far as its encoder leaves it open.
+    """Architecture of a `TwoViewHead`, except what its encoder defines.
 
     Attributes:
-        fresh_norm: take un-normed tokens through a new LayerNorm (any encoder but MASt3R's own); False takes
-            tokens with the encoder's final norm applied.
-        dim, depth, num_heads: of the decoder.
+        fresh_norm: take un-normed tokens through a new LayerNorm (any encoder but MASt3R's own); False takes tokens
+            with the encoder's final norm applied.
+        dim, depth, num_heads: width, depth and attention heads of the decoder.
         hidden: feed-forward width of the decoder; None: 4 * dim.
-        rope_base: of the rotary positions.
-        level_dims, fusion_dim, middle_dim, last_dim: of the DPT heads.
+        rope_base: base of the rotary position embedding.
+        level_dims, fusion_dim, middle_dim, last_dim: widths of the DPT heads.
         descriptor_dim: channels of the local descriptors; 0 for none (DUSt3R).
         local_hidden: hidden width of the descriptor head; None: 4 * (encoder_dim + dim).
-        own_descriptor_confidence: descriptors have their own confidence, not that of the points.
+        own_descriptor_confidence: descriptors have their own confidence instead of that of the points.
         confidence, descriptor_confidence: how raw channels are decoded.
     """
 
@@ -68,7 +69,7 @@ class TwoViewShape:
         check_least(self, "descriptor_dim", least=0)
 
     def on(self, encoder_dim: int, patch_size: int) -> "TwoViewConfig":
-        """The same architecture on an encoder."""
+        """The same architecture for a given encoder."""
         return TwoViewConfig(**vars(self), encoder_dim=encoder_dim, patch_size=patch_size)
 
 
@@ -77,7 +78,7 @@ class TwoViewConfig(TwoViewShape):
     """Architecture of a `TwoViewHead`; see `TwoViewShape`.
 
     Attributes:
-        encoder_dim, patch_size: of the encoder in front.
+        encoder_dim, patch_size: token width and patch size of the encoder.
     """
 
     encoder_dim: int
@@ -85,7 +86,7 @@ class TwoViewConfig(TwoViewShape):
 
     @property
     def dpt(self) -> DptConfig:
-        """The DPT heads' architecture: fed by the encoder's tokens and by decoder layers at 1/2, 3/4 and the end."""
+        """Architecture of the DPT heads, which read the encoder's tokens and decoder layers at 1/2, 3/4 and the end."""
         dims = [self.encoder_dim if layer == 0 else self.dim for layer in self.dense_layers]
         return DptConfig(
             token_dims=(dims[0], dims[1], dims[2], dims[3]),
@@ -98,20 +99,20 @@ class TwoViewConfig(TwoViewShape):
 
     @property
     def dense_layers(self) -> tuple[int, int, int, int]:
-        """Which of [encoder tokens, layer 1, …, layer depth] the DPT heads take."""
+        """Which of [encoder tokens, layer 1, …, layer depth] the DPT heads read."""
         return 0, self.depth // 2, 3 * self.depth // 4, self.depth
 
 
 @dataclass(frozen=True)
 class ViewPrediction:
-    """Predictions for one view, a value per pixel, fp32.
+    """Predictions for one view, one value per pixel, fp32.
 
     Attributes:
         points: (batch, row, column, 3), in the first camera's frame; metres if the training was metric.
-        confidence: (batch, row, column) of the points.
-        descriptors: (batch, row, column, channel) of unit length, or None without a descriptor head. At chosen pixels
-            only: (batch, match, channel).
-        descriptor_confidence: (batch, row, column), or None. At chosen pixels only: (batch, match).
+        confidence: (batch, row, column), confidence of the points.
+        descriptors: (batch, row, column, channel) of unit length, or None without a descriptor head. (batch, match,
+            channel) if computed at chosen pixels only.
+        descriptor_confidence: (batch, row, column), or None. (batch, match) if computed at chosen pixels only.
     """
 
     points: Float[Tensor, "batch row column 3"]
@@ -138,8 +139,8 @@ class ViewHead(nn.Module):
     ) -> ViewPrediction:
         """Predictions from [encoder tokens, layer 1, …, layer depth], each (batch, patch, channel).
 
-        Always in fp32: points are exponentials of the convolutions' outputs. Descriptors at all pixels, or at
-        (batch, match, 2) of them.
+        Always in fp32, since points are exponentials of the convolutions' outputs. Descriptors are computed at all
+        pixels, or at given `pixels` (batch, match, 2).
         """
         config = self.config
         with full_precision(layers[0]):
@@ -151,7 +152,7 @@ class ViewHead(nn.Module):
             hidden = self.local.hidden(torch.cat((chosen[0], chosen[-1]), dim=-1))
             if pixels is None:
                 local = self.local.fc2(hidden).transpose(1, 2).unflatten(2, grid)
-                # From (batch, channel x area, row, column) of the grid to (batch, row, column, channel) of pixels.
+                # (batch, channel x area, row, column) of the token grid to (batch, row, column, channel) of pixels.
                 local = pixel_shuffle(local, config.patch_size).movedim(1, -1)
             else:
                 local = values_at(hidden, self.local.fc2, pixels, grid[1], config.patch_size)
@@ -190,12 +191,13 @@ class TwoViewHead(nn.Module):
         """Predictions for both views, all points in the first camera's frame.
 
         Args:
-            view1, view2: tokens of as many images each; the two grids may differ.
-            pixels: integer (x, y) of each view, (batch, match, 2), at which alone descriptors are wanted; None: at all.
+            view1, view2: tokens of the same number of images; the two grids may differ.
+            pixels: integer (x, y) of each view, (batch, match, 2), at which descriptors are computed; None: at all
+                pixels.
 
         Raises:
-            ValueError: if the tokens are normed where un-normed ones are wanted or the other way round, or do not
-                fit in width or number.
+            ValueError: if the tokens are normed where un-normed ones are needed or the other way round, or do not fit
+                in width or number.
         """
         self._check(view1, view2)
         layers1, layers2 = self.decode(view1, view2)
@@ -203,7 +205,7 @@ class TwoViewHead(nn.Module):
         return self.heads[0](layers1, view1.grid, at1), self.heads[1](layers2, view2.grid, at2)
 
     def decode(self, view1: Tokens, view2: Tokens) -> tuple[list[Tensor], list[Tensor]]:
-        """Per view: [encoder tokens, layer 1, …, layer depth], the last one normed."""
+        """Per view: [encoder tokens, layer 1, …, layer depth]; the last one is normed."""
         config = self.config
         head_dim = config.dim // config.num_heads
         x1, x2 = view1.patches, view2.patches
@@ -216,7 +218,7 @@ class TwoViewHead(nn.Module):
         layers1, layers2 = [x1], [x2]  # (batch, patch, encoder_dim)
         x1, x2 = self.embed(x1), self.embed(x2)  # (batch, patch, dim)
         for block1, block2 in zip(self.blocks1, self.blocks2, strict=True):
-            # One assignment: each branch attends to the other's previous layer.
+            # In one assignment, so that each branch attends to the other's previous layer.
             x1, x2 = block1(x1, x2, rope1, rope2), block2(x2, x1, rope2, rope1)
             layers1.append(x1)  # each (batch, patch, dim)
             layers2.append(x2)
@@ -244,7 +246,7 @@ class TwoViewHead(nn.Module):
 
 
 def both_orders(first: Tokens, second: Tokens) -> tuple[Tokens, Tokens]:
-    """First and second views of the pairs (a, b), followed by those of (b, a); tokens of one grid."""
+    """First and second views of the pairs (a, b), followed by those of (b, a); all tokens have one grid."""
     return _joined(first, second), _joined(second, first)
 
 

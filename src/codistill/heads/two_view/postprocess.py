@@ -1,6 +1,7 @@
-"""From raw head channels to points, confidences and unit descriptors.
+"""Convert raw head channels to points, confidences and unit descriptors.
 
-Points: the direction of the raw vector, at the distance expm1(its length). Confidences: a floor plus an exponential.
+A point has the direction of its raw vector and the distance expm1(length of the raw vector). A confidence is a floor
+plus an exponential.
 Source: MASt3R's published model (depth mode `exp`, confidence mode `exp` from 1, descriptor confidence from 0).
 """
 
@@ -50,11 +51,11 @@ class ConfidenceMode:
 
 
 def raw_to_points(raw: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """Points of raw vectors: x / max(|x|, 1e-8) * expm1(|x|)."""
+    """Points from raw vectors: x / max(|x|, 1e-8) * expm1(|x|)."""
     distance = raw.norm(dim=-1, keepdim=True)
     return raw / distance.clamp(min=_MIN_NORM) * torch.expm1(distance)
 
 
 def raw_to_descriptors(raw: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-    """Unit vectors."""
+    """Normalize raw vectors to unit length."""
     return normalize(raw, dim=-1)

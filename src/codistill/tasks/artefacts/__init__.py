@@ -1,5 +1,5 @@
-"""Artefacts of an encoder's patch tokens as scores: nothing is fitted.
+"""Measure artefacts in an encoder's patch tokens; nothing is fitted.
 
-`layouts` pictures of folders and worlds · `score` an encoder's tokens of all of them, and what each contributes ·
-`task` the scores.
+`layouts` opens pictures of folders and worlds · `score` encodes all pictures and computes each picture's contribution
+to the scores · `task` defines the scores.
 """

@@ -1,4 +1,4 @@
-"""Pictures without any truth: those below a folder, and those of an embedded world's domains."""
+"""Pictures without ground truth: image files below a folder, and pictures of the domains of an embedded world."""
 
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,17 +14,17 @@ from codistill.world.dataset import World, world_source
 from codistill.world.identity import SPLITS, scene_of
 
 ALL = "all"
-"""The only split of a folder, and what `groups.json` calls it."""
+"""The only split of a folder, and its name in `groups.json`."""
 
 
 @dataclass(frozen=True)
 class FolderPictures:
-    """Image files below a folder, map-style.
+    """Image files below a folder, as a map-style data set.
 
     Attributes:
         root: the folder.
-        paths: of the files.
-        groups: of the images.
+        paths: paths of the files.
+        groups: groups of the images.
     """
 
     root: Path
@@ -40,10 +40,10 @@ class FolderPictures:
 
 @dataclass(frozen=True)
 class SourcePictures:
-    """Pictures of a world's shards, map-style.
+    """Pictures in the shards of a world, as a map-style data set.
 
     Attributes:
-        sources: one for each domain.
+        sources: one source per domain.
     """
 
     sources: tuple[Source, ...]
@@ -53,7 +53,7 @@ class SourcePictures:
 
     @cached_property
     def groups(self) -> Groups:
-        """One group per scene: a room has two views."""
+        """One group per scene, since a room has two views."""
         return Groups(tuple(scene_of(name) for source in self.sources for name in source.names()), "scenes")
 
     def __getitem__(self, index: int) -> SourcePicture:
@@ -66,7 +66,7 @@ class SourcePictures:
 
 
 def open_pictures(where: Where) -> TaskData:
-    """All image files below a folder.
+    """Open all image files below a folder.
 
     Raises:
         DataError: if there are none.
@@ -84,10 +84,10 @@ def open_pictures(where: Where) -> TaskData:
 
 
 def open_world(where: Where, domains: tuple[str, ...] = ()) -> TaskData:
-    """A split of a world: of these domains, or of all that it has.
+    """Open a split of a world: the given domains, or all of them if none is given.
 
     Raises:
-        DataError: if it lacks one of them.
+        DataError: if the world lacks one of the domains.
     """
     world = World(where.root)
     for domain in domains:
@@ -110,4 +110,4 @@ LAYOUTS = {
     "rooms": Layout(partial(open_world, domains=("rooms",)), "its rooms alone", SPLITS),
     "people": Layout(partial(open_world, domains=("people",)), "its people alone", SPLITS),
 }
-"""Data sets by the word before the colon."""
+"""Layouts by name, the word before the colon."""

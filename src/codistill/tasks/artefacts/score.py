@@ -1,7 +1,7 @@
-"""An encoder and pictures in, what each picture contributes to the scores out: lengths of tokens, parts of a pattern.
+"""Encode pictures and compute what each contributes to the scores: share of long tokens, parts of the fixed pattern.
 
-Both need all pictures before the first has its numbers: the length from which on a token is long, and what all have in
-common. So the tokens of all are held in memory.
+The length from which on a token is long, and the pattern that all pictures have in common, depend on all pictures. So
+the tokens of all pictures are held in memory before the first picture gets its numbers.
 """
 
 from collections import defaultdict
@@ -29,20 +29,20 @@ from codistill.tasks.shared.progress import Lines
 from codistill.tasks.task import Outcome, Subject, TaskData
 
 STATES = {False: "", True: "_normed"}
-"""Ends of the scores' names, before the final norm (False) and after it."""
+"""Suffixes of the names of scores: tokens before the final norm (False) and after it (True)."""
 
 MOST = 1 << 32
-"""Bytes of tokens that are held."""
+"""Largest size in bytes of the tokens held in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArtefactsTest:
-    """How pictures are seen.
+    """How pictures are encoded.
 
     Attributes:
-        size: pixels of a side of the square that pictures are stretched to, rounded to whole patches: borders of
-            zeros would be a pattern.
-        batch_size: pictures at a time.
+        size: side in pixels of the square to which pictures are stretched, rounded to whole patches (they are not
+            padded: borders of zeros would be a pattern).
+        batch_size: pictures per batch.
     """
 
     size: int = 224
@@ -52,12 +52,12 @@ class ArtefactsTest:
         check_least(self, "size", "batch_size")
 
     def side(self, patch: int) -> int:
-        """The rounded side, for patches of so many pixels."""
+        """The side rounded to a multiple of the patch size."""
         return max(1, round(self.size / patch)) * patch
 
 
 class BothStates(DenseFeatures):
-    """An encoder whose tokens are measured before and after its norm."""
+    """An encoder whose tokens are measured both before and after its final norm."""
 
     def describe(self) -> dict[str, Any]:
         told = self.features.describe()
@@ -65,16 +65,17 @@ class BothStates(DenseFeatures):
 
 
 def load(subject: Subject, test: ArtefactsTest, data: TaskData | None) -> BothStates:
-    """The encoder that a subject names; see `load_features`."""
+    """Load the encoder that a subject names; see `load_features`."""
     return BothStates(load_features(subject, test, data).features)
 
 
 def score(model: DenseFeatures, data: TaskData, test: ArtefactsTest, runtime: Runtime) -> Iterator[Outcome]:
-    """One outcome for each picture, with the same values for all of them where the tokens before a norm are missing.
+    """Yield one outcome per picture, with NaN for tokens before the norm if the encoder does not give them.
 
-    `long` is the share of a picture's tokens that are long, in per cent; `pattern` the parts of the share of variance
-    that the position explains (`metrics/fixed_pattern.py`); `longest` and `long_from` are lengths, the latter the same
-    for all pictures.
+    `long` is the share of a picture's tokens that are long, in per cent. `pattern` holds the numerator and the
+    denominator of the share of variance that the position explains (`metrics/fixed_pattern.py`). `longest` is the
+    length of the picture's longest token, `long_from` the length from which on a token is long, the same for all
+    pictures.
 
     Raises:
         ConfigError: if the tokens of all pictures need too much memory.
@@ -96,7 +97,7 @@ def score(model: DenseFeatures, data: TaskData, test: ArtefactsTest, runtime: Ru
 def _tokens(
     model: DenseFeatures, data: TaskData, test: ArtefactsTest, runtime: Runtime
 ) -> dict[bool, Tensor]:
-    """(image, patch, channel), fp32 on the host, before and after the norm."""
+    """Encode all pictures: tokens (image, patch, channel), fp32 on the host, before and after the norm."""
     encoder, count = model.features.encoder, len(data.samples)
     side = test.side(encoder.spec.patch_size)
     one = 4 * len(STATES) * encoder.spec.dim * (side // encoder.spec.patch_size) ** 2
@@ -128,7 +129,7 @@ def _square(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _values(tokens: Tensor, data: TaskData) -> dict[str, np.ndarray]:
-    """Numbers of each picture, by name."""
+    """Numbers by name, each as an array over pictures."""
     lengths = tokens.double().norm(dim=-1)  # (image, patch)
     threshold = long_from(lengths)
     parts = pattern_parts(tokens, named_groups(data.samples).names)

@@ -1,15 +1,18 @@
-"""Artefacts as a task: shares of unusually long tokens, and of the variance that the position alone explains.
+"""Artefacts as a task: the share of unusually long tokens, and the share of variance that the position alone explains.
 
-Definitions and sources: `analysis/artefacts.py`, `metrics/token_lengths.py`, `metrics/fixed_pattern.py`. Long tokens
-are a number of each picture, and their score a mean. The length from which on a token is long follows from all tokens
-of all pictures, and is no part of the resampling: the median of so many hardly moves.
+Definitions and sources: `analysis/artefacts.py`, `metrics/token_lengths.py`, `metrics/fixed_pattern.py`.
 
-A fixed pattern is no mean over pictures: it is what they have in common. Its share is a ratio of two means of numbers
-that each picture has, one of them a pseudo-value of a mean over pairs; so groups are resampled as for every other
-score, exactly for the score itself and to first order in the number of groups for its interval. (Resamples of the
-pictures themselves would hold copies, and two copies have everything in common.) The estimate has no bias, so that it
-may lie below 0 where there is no pattern. What pictures have in common counts as well, a sky above the ground say: the
-share tells encoders apart on the same pictures, and is nothing by itself.
+Long tokens are counted in each picture, and the score is the mean over pictures. The length from which on a token is
+long is computed once from all tokens of all pictures. It is not computed again in bootstrap resamples: the median of
+so many tokens hardly changes.
+
+The fixed pattern is what all pictures have in common, so its score is not a mean over pictures. It is a ratio of two
+means of numbers that each picture has; one of these numbers is a pseudo-value of a mean over pairs of pictures. Groups
+are therefore resampled as for every other score. This is exact for the score itself, and correct to first order in the
+number of groups for its confidence interval. (Resamples of the pictures themselves would contain copies, and two copies
+have everything in common.) The estimate is unbiased, so it may lie below 0 if there is no pattern. Content that
+pictures share counts as well, for example a sky above the ground. The share therefore serves to compare encoders on the
+same pictures; its absolute value means little.
 """
 
 from functools import partial

@@ -1,5 +1,6 @@
-"""Classification of whole images on frozen features: nearest neighbours (`knn`), a linear classifier (`linear`).
+"""Classify whole images on frozen features: nearest neighbours (`knn`) or a linear classifier (`linear`).
 
-`data` image folders, and `world_things` an embedded world's · `bank` features of all images, once · `knn`, `logistic`,
-`sweep` the classifiers · `config`, `fit` the head · `model` an image's classes · `task` the two tasks.
+`data` image folders, `world_things` objects of an embedded world · `bank` feature vectors of all images, computed once
+· `knn`, `logistic`, `sweep` the classifiers · `config`, `fit` fitting · `model` from images to class scores · `task`
+the two tasks.
 """

@@ -1,7 +1,7 @@
-"""One feature vector per image, computed once and kept: the class token, the mean patch token, or both.
+"""Compute and store one feature vector per image: the class token, the mean patch token, or both.
 
-In: pictures and a frozen encoder. Out: (image, channel), fp32, memory-mapped. An interrupted pass resumes; only new
-images and those whose files changed are computed.
+Takes pictures and a frozen encoder; gives (image, channel), fp32, memory-mapped. An interrupted pass resumes. Later
+passes compute only new images and images whose files changed.
 Source: DINOv2's evaluation transform (shorter side 256, bicubic, centre crop 224).
 """
 
@@ -35,8 +35,9 @@ class ImageVectors:
     """How an image becomes a vector.
 
     Attributes:
-        kind: `cls`: class tokens of all levels beside each other (mean patches where an encoder has none); `mean`:
-            mean patches; `cls+mean`: class tokens, then the last level's mean patch.
+        kind: `cls`: class tokens of all levels, concatenated (mean patch tokens if the encoder has no class token);
+            `mean`: mean patch tokens of all levels; `cls+mean`: class tokens, then the mean patch token of the last
+            level.
         resize: shorter side in pixels, bicubic.
         crop: side of the centre crop.
     """
@@ -52,7 +53,7 @@ class ImageVectors:
             raise ConfigError(f"1 <= crop <= resize (pixels) is needed; got {self.crop} and {self.resize}")
 
     def prepared(self, image: np.ndarray) -> np.ndarray:
-        """(crop, crop, 3) uint8: resized, then cut from the middle."""
+        """Resize an image and take its centre crop, (crop, crop, 3) uint8."""
         image = without_ends(image)
         rows, columns = image.shape[:2]
         factor = self.resize / min(rows, columns)
@@ -62,13 +63,13 @@ class ImageVectors:
         return image[top : top + self.crop, left : left + self.crop]
 
     def channels(self, levels: int, features: FrozenFeatures) -> int:
-        """Of a vector from so many levels of tokens."""
+        """Channels of a vector made from that many levels of tokens."""
         mean = features.channels
         cls = mean if self.kind == "mean" else features.cls_channels or mean
         return levels * cls + (mean if self.kind == "cls+mean" else 0)
 
     def vectors(self, levels: Sequence[Tokens]) -> Tensor:
-        """(image, channel), fp32."""
+        """Vectors (image, channel), fp32, from the tokens of all levels."""
         means = [tokens.patches.float().mean(1) for tokens in levels]
         classes = [
             mean if tokens.cls is None else tokens.cls.float()
@@ -85,7 +86,7 @@ def encode(
     features: FrozenFeatures,
     device: torch.device,
 ) -> Float[Tensor, "image channel"]:
-    """Vectors (fp32, on the host) of prepared images; the encoder runs on the features' device, in bf16 on a GPU."""
+    """Encode prepared images to vectors (fp32, on the host); the encoder runs on `device`, in bf16 on a GPU."""
     seen = normalized(pixels.to(device, non_blocking=True))
     with autocast(device):
         levels = features(seen)
@@ -101,13 +102,13 @@ def encode_pictures(
     workers: int | None,
     device: torch.device,
 ) -> Iterator[Float[Tensor, "image channel"]]:
-    """Vectors of pictures (fp32, on the host), batch by batch.
+    """Encode pictures to vectors (fp32, on the host), batch by batch.
 
     Args:
-        pictures: whose vectors are wanted.
-        batches: numbers of their pictures.
+        pictures: the pictures.
+        batches: indices of the pictures of each batch.
         vectors, features: how a picture becomes a vector, and the encoder on its device.
-        workers, device: of loading and computing.
+        workers, device: loader processes, and the device to compute on.
 
     Raises:
         DataError: if a picture cannot be read, or its vector is not finite.
@@ -135,15 +136,15 @@ def build_bank(
     progress: Callable[[int], None] = lambda done: None,
     say: Say = lambda text: None,
 ) -> np.ndarray:
-    """Compute the vectors of images that a folder lacks; returns all, (image, channel) fp32.
+    """Compute the vectors that are missing in a folder; return all, (image, channel) fp32.
 
     Args:
-        folder: of this bank alone.
+        folder: the folder, used by this bank alone.
         pictures, vectors, features: the images, how they become vectors, and the encoder on its device.
-        option: the command's option that names another folder, for errors.
+        option: the command-line option that names another folder, for error messages.
         data: name of the data set; a folder of another data set is refused.
-        batch_size, workers, device: of loading and computing.
-        progress: called with images done.
+        batch_size, workers, device: batch size, loader processes, and the device to compute on.
+        progress: called with the number of images done.
         say: prints the disk space needed, and what changed since the bank was made.
 
     Raises:

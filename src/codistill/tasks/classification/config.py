@@ -1,4 +1,4 @@
-"""How classifiers of whole images are fitted and scored."""
+"""Options for fitting and scoring classifiers of whole images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from codistill.tasks.shared.config import HeadFit
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationFit(HeadFit):
-    """Settings of both classifiers.
+    """Settings that both classifiers share.
 
     Attributes:
         vectors: how tokens become one vector.
-        batch_size: images at a time.
+        batch_size: images per batch.
     """
 
     vectors: ImageVectors = field(default_factory=ImageVectors)
@@ -35,11 +35,12 @@ class ClassificationFit(HeadFit):
 
 @dataclass(frozen=True, kw_only=True)
 class KnnFit(ClassificationFit):
-    """Nearest neighbours.
+    """Settings of the nearest-neighbour classifier.
 
     Attributes:
-        neighbours: numbers of voters to evaluate; None: those of 10, 20, 100 and 200 that the training set can fill.
-        temperature: of the votes.
+        neighbours: numbers of neighbours that vote, each evaluated; None: those of 10, 20, 100 and 200 that the
+            training set is large enough for.
+        temperature: temperature of the votes.
     """
 
     neighbours: tuple[int, ...] | None = None
@@ -58,13 +59,13 @@ class KnnFit(ClassificationFit):
 
 @dataclass(frozen=True, kw_only=True)
 class LinearFit(ClassificationFit):
-    """A linear classifier.
+    """Settings of the linear classifier.
 
     Attributes:
         protocol: `cached`: logistic regression on vectors computed once; `published`: DINOv2's sweep of 52 heads on
-            random crops, which choose their own vectors.
-        strengths: cached: values of C to choose from.
-        steps: published: optimizer steps.
+            random crops; its heads choose their input vectors themselves.
+        strengths: values of C to choose from, for the protocol `cached`.
+        steps: optimizer steps, for the protocol `published`.
     """
 
     protocol: Literal["cached", "published"] = "cached"
@@ -97,7 +98,7 @@ class LinearFit(ClassificationFit):
 
 @dataclass(frozen=True, kw_only=True)
 class Votes:
-    """How neighbours vote; see `KnnFit`."""
+    """How neighbours vote; fields as in `KnnFit`."""
 
     neighbours: tuple[int, ...]
     temperature: float
@@ -112,7 +113,7 @@ class ClassificationTest:
     """How images are scored.
 
     Attributes:
-        batch_size: images at a time.
+        batch_size: images per batch.
     """
 
     batch_size: int = 32
@@ -123,8 +124,9 @@ class ClassificationTest:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationOutput(ReleasedClasses):
-    """How images of one's own are classified.
+    """How a user's own images are classified.
 
     Attributes:
-        classes: names of a released classifier's classes: `imagenet1k`, a JSON list, or a text file with a name a line.
+        classes: names of a released classifier's classes: `imagenet1k`, a JSON list, or a text file with one name per
+            line.
     """

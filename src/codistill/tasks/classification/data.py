@@ -1,6 +1,6 @@
-"""Images with a class each: an image folder or an embedded world's things in, images and class numbers out, checked.
+"""Open images with one class each, from an image folder or the objects of an embedded world, and check them.
 
-In a folder ROOT/{train,val}/CLASS/IMAGE, `val` may be called `test`. Classes are those of `train`, in alphabetical
+In a folder ROOT/{train,val}/CLASS/IMAGE, `val` may be called `test`. The classes are those of `train`, in alphabetical
 order.
 """
 
@@ -29,20 +29,20 @@ EXPECTED = "ROOT/train/CLASS/IMAGE and ROOT/val/CLASS/IMAGE (or test in place of
 
 
 class ClassImage(Picture, Protocol):
-    """An image of a class, which is still to be read."""
+    """An image with a class; its pixels are not yet read."""
 
     @property
     def label(self) -> int:
-        """The number of its class."""
+        """Number of its class."""
         ...
 
 
 @dataclass(frozen=True)
 class ClassFile(FilePicture):
-    """An image file of a class.
+    """An image file with a class.
 
     Attributes:
-        label: the number of its class.
+        label: number of the class.
     """
 
     label: int = field(kw_only=True)
@@ -50,13 +50,13 @@ class ClassFile(FilePicture):
 
 @dataclass(frozen=True)
 class ClassImages:
-    """Image files with their classes, map-style; nothing is read.
+    """Image files with their classes, as a map-style data set; nothing is read yet.
 
     Attributes:
-        root: of the data set.
-        paths, labels: of the images.
-        groups: group of each image; groups are split and resampled as a whole.
-        classes: names by number.
+        root: root folder of the data set.
+        paths, labels: file and class number of each image.
+        groups: group of each image; a group is split and resampled as a whole.
+        classes: names of the classes, by number.
     """
 
     root: Path
@@ -72,21 +72,21 @@ class ClassImages:
         return ClassFile(self.paths[index], self.root, label=self.labels[index])
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The file and its class."""
+        """The image file and its class."""
         path = self.paths[index]
         return path, fact(f"class of {path}", self.classes[self.labels[index]])
 
     def shared_inputs(self) -> Row:
-        """All classes: numbers follow from them."""
+        """Names of all classes, since class numbers depend on them."""
         return (fact("the classes", *self.classes),)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationData(TaskData):
-    """A split; its samples are `ClassImage`.
+    """A split whose samples are `ClassImage`.
 
     Attributes:
-        classes: names by number.
+        classes: names of the classes, by number.
     """
 
     classes: tuple[str, ...]
@@ -95,12 +95,12 @@ class ClassificationData(TaskData):
         return [self.samples[index] for index in range(len(self.samples))]
 
     def labels(self) -> np.ndarray:
-        """(image,) class numbers."""
+        """Class numbers (image,)."""
         return np.array([image.label for image in self.images()], dtype=np.int64)
 
 
 def open_folder(where: Where) -> ClassificationData:
-    """A split of an image folder.
+    """Open a split of an image folder.
 
     Raises:
         DataError: if the layout differs, a class is empty, or a class of `val` is not in `train`.
@@ -144,12 +144,14 @@ def open_folder(where: Where) -> ClassificationData:
 
 
 def open_world(where: Where) -> ClassificationData:
-    """The things of a split of an embedded world, the same as `codistill world things` makes a folder of.
+    """Open the objects in a split of an embedded world; `codistill world things` writes the same images to a folder.
 
-    They are cut from the shards as they are read; where they are is found once and kept (`world/thing_places.py`).
+    Objects are cropped from the shards when they are read. Their places are found once and stored
+    (`world/thing_places.py`).
 
     Raises:
-        DataError: if the world has no `objects`, a split has no things, or one of a category that `train` lacks.
+        DataError: if the world has no domain `objects`, or a split has no objects, or objects of a category that
+            `train` lacks.
     """
     world = World(where.root)
     trained, places = (_places(world, split) for split in ("train", where.split))
@@ -184,14 +186,14 @@ LAYOUTS = {
     ),
     "world": Layout(open_world, "single things of the embedded world's objects", ("train", "val", "test")),
 }
-"""Data sets by the word before the colon."""
+"""Layouts by name, the word before the colon."""
 
 
 def check_images(data: ClassificationData, training: bool) -> list[str]:
-    """Read some images before anything is computed; the rest is checked as it is read.
+    """Read some images before anything is computed; the others are checked when they are read.
 
     Raises:
-        DataError: if one cannot be used.
+        DataError: if one of them cannot be used.
     """
     check_pictures(data.samples)
     return []

@@ -1,7 +1,8 @@
-"""Fit a classifier of whole images on frozen features: a bank for nearest neighbours, or a linear classifier.
+"""Fit a classifier of whole images on frozen features: nearest neighbours or a linear classifier.
 
-A config in, a head folder out. HEAD/head.safetensors holds `weight` and `bias` of `linear`; for `knn` the training
-images' classes (`labels`), and HEAD/bank the vectors that vote. Those of logistic regression are a cache.
+Takes a config, writes a head folder. For `linear`, HEAD/head.safetensors holds `weight` and `bias`. For `knn` it holds
+the classes of the training images (`labels`), and HEAD/bank holds their vectors. Vectors for logistic regression are
+only a cache.
 """
 
 from dataclasses import dataclass, field, replace
@@ -35,14 +36,14 @@ from codistill.tasks.shared.same_encoder import told_of
 
 BANK, LABELS = "bank", "labels"
 HELD_OUT = 0.1
-"""Share of each class's training images that chooses among the published protocol's heads."""
+"""Share of each class's training images held out to choose among the heads of the published protocol."""
 
 
 def fit_knn(data: ClassificationData, config: KnnFit, runtime: Runtime, process: Process) -> bool:
-    """Compute the training images' vectors, which vote; the same call resumes.
+    """Compute the vectors of the training images, which vote later; the same call resumes.
 
     Raises:
-        ConfigError, DataError, CheckpointError: the text says what to do.
+        ConfigError, DataError, CheckpointError: if an input cannot be used; the message says what to do.
     """
     _refuse_several(process)
     count = len(data.samples)
@@ -61,10 +62,10 @@ def fit_knn(data: ClassificationData, config: KnnFit, runtime: Runtime, process:
 
 
 def fit_linear(data: ClassificationData, config: LinearFit, runtime: Runtime, process: Process) -> bool:
-    """Fit by the config's protocol; the same call resumes.
+    """Fit a linear classifier by the protocol that the config names; the same call resumes.
 
     Raises:
-        ConfigError, DataError, CheckpointError: the text says what to do.
+        ConfigError, DataError, CheckpointError: if an input cannot be used; the message says what to do.
     """
     published = config.protocol == "published"
     _refuse_several(process)
@@ -77,7 +78,7 @@ def fit_linear(data: ClassificationData, config: LinearFit, runtime: Runtime, pr
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What a fit gives: features and vectors that the head stands on, its tensors, facts of the fit, its config."""
+    """Result of a fit: the head's features and vectors, its tensors, facts on the fit, and the head's config."""
 
     features: FeatureConfig
     vectors: ImageVectors
@@ -144,7 +145,7 @@ def _write(
 
 
 def possible_neighbours(named: tuple[int, ...] | None, images: int) -> tuple[int, ...]:
-    """The numbers of neighbours to use: those given, else the default ones that the training set can fill.
+    """The numbers of neighbours to use: the given ones, or the defaults that the training set is large enough for.
 
     Args:
         named: numbers given by the user, or None.
@@ -251,5 +252,5 @@ def _logistic(
 
 
 def bank_file(head: Path) -> Path:
-    """Where a head of `knn` keeps the training images' vectors."""
+    """File with the vectors of the training images of a `knn` head."""
     return head / BANK / FEATURES

@@ -1,6 +1,6 @@
-"""Nearest neighbours: unit vectors with classes in, class votes out.
+"""Classify by nearest neighbours: from unit vectors and the training images' vectors to votes per class.
 
-Each of the k most similar training images votes with exp(similarity / T). Source: DINOv2's kNN evaluation.
+Each of the k most similar training images votes with weight exp(similarity / T). Source: DINOv2's kNN evaluation.
 """
 
 from collections.abc import Sequence
@@ -24,15 +24,16 @@ def knn_votes(
     neighbours: Sequence[int] = NEIGHBOURS,
     temperature: float = TEMPERATURE,
 ) -> dict[int, Float[Tensor, "image class"]]:
-    """Votes per class for each number of neighbours.
+    """Compute the votes per class, for each number of neighbours.
 
     Args:
-        queries: normalized here. All (query, bank) similarities are in memory at once: batch the queries.
+        queries: vectors to classify, normalized by this function. All (query, bank) similarities are in memory at once:
+            pass queries in batches.
         bank: unit vectors (`normalize`).
-        labels: classes of the bank.
+        labels: class numbers of the bank's vectors.
         num_classes: number of classes.
-        neighbours: numbers of voters, none larger than the bank.
-        temperature: T.
+        neighbours: numbers of neighbours that vote, none larger than the bank.
+        temperature: T in the weight of a vote.
 
     Raises:
         ConfigError: if the bank is smaller than a number of neighbours.

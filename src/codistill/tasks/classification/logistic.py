@@ -1,8 +1,8 @@
-"""Multinomial logistic regression by L-BFGS: vectors with classes in, weights out, the strength chosen on a part.
+"""Fit multinomial logistic regression by L-BFGS, with the regularization strength chosen on held-out images.
 
-The objective is scikit-learn's: |W|^2 / 2 + C * sum of cross entropies, intercepts free. Source: the linear
-classification of t-ReX and UNIC for small data sets (C from 1e-5 to 1e6 on a fifth of each class, then all of it),
-with a grid in place of their random search.
+The objective is scikit-learn's: |W|^2 / 2 + C * sum of cross entropies, with unpenalized intercepts. Source: the linear
+classification of t-ReX and UNIC for small data sets (C from 1e-5 to 1e6, chosen on a held-out fifth of each class, then
+a fit on all images), with a grid in place of their random search.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class LogisticRegression:
 
     Attributes:
         weight: (class, channel). bias: (class,).
-        strength: the C it was fitted with.
+        strength: the C of the fit.
     """
 
     weight: Float[Tensor, "class channel"]
@@ -47,9 +47,9 @@ def fit_logistic(
     strength: float,
     start: LogisticRegression | None = None,
 ) -> LogisticRegression:
-    """Weights (fp32) for one C, started from zero or from another fit.
+    """Fit weights (fp32) for one C, starting from zero or from another fit.
 
-    Fitted in double precision: with a weak penalty the loss is so flat that fp32 stops far from the minimum.
+    The fit runs in double precision: with a weak penalty the loss is so flat that fp32 stops far from the minimum.
     """
     vectors = vectors.double()
     weight = vectors.new_zeros(num_classes, vectors.shape[1]) if start is None else start.weight.double()
@@ -64,7 +64,7 @@ def fit_logistic(
         history_size=10,
         line_search_fn="strong_wolfe",
     )
-    # Divided by C times the number of images, so that tolerances mean the same for every C.
+    # The loss is divided by C times the number of images, so that the tolerances mean the same for every C.
     scale = 1.0 / (strength * vectors.shape[0])
 
     def closure() -> Tensor:
@@ -79,7 +79,7 @@ def fit_logistic(
 
 @dataclass(frozen=True)
 class Choice:
-    """A fit on everything with the best C, and how each C did on the held-out part (accuracy, 0 to 1)."""
+    """A fit on all images with the best C, and the accuracy (0 to 1) of each C on the held-out images."""
 
     model: LogisticRegression
     accuracies: dict[float, float]
@@ -95,7 +95,7 @@ def choose_logistic(
     held_out: float = 0.2,
     seed: int = 0,
 ) -> Choice:
-    """Choose C on a held-out part of every class (whole groups, `split_per_class`); then fit on all.
+    """Choose C on held-out images of every class (whole groups, `split_per_class`), then fit on all images.
 
     Raises:
         DataError: if no class has images of two groups.
@@ -119,12 +119,12 @@ def choose_logistic(
 def split_per_class(
     labels: np.ndarray, held_out: float, seed: int, groups: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices kept and held out: of each class with two images or more, the share rounded up, but never all.
+    """Hold out a share of each class with two or more images (rounded up, never all); return indices kept and held out.
 
-    Groups are held out whole; a class may then give more than its share, or nothing if its images form one group.
+    Groups are held out as a whole. A class may then give more than its share, or nothing if its images form one group.
 
     Args:
-        labels: (image,) classes. held_out: the share. seed: of the draw.
+        labels: (image,) classes. held_out: the share. seed: seed of the random draw.
         groups: group of each image; None if images are independent.
     """
     generator = np.random.default_rng(seed)

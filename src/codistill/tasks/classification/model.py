@@ -1,4 +1,4 @@
-"""Images to class scores with a fitted classifier: vectors of the encoder, then votes or a linear map."""
+"""Compute class scores of images with a fitted classifier: encode to vectors, then vote or apply a linear map."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
 
 AT_ONCE = 256
-"""Images whose votes are counted together."""
+"""Images whose votes are counted in one batch."""
 
 
 @dataclass
@@ -41,10 +41,10 @@ class ImageClassifier:
     Attributes:
         features: the encoder, on `device`.
         vectors: how an image becomes a vector.
-        classes: names by number.
-        tensors: of the head, on the host.
-        bank: the training images' vectors, brought to length 1, for `knn`. votes: how they vote.
-        device: of the encoder.
+        classes: names of the classes, by number.
+        tensors: tensors of the head, on the host.
+        bank: for `knn`, vectors of the training images, normalized to length 1. votes: how they vote.
+        device: device of the encoder.
     """
 
     features: FrozenFeatures
@@ -64,7 +64,7 @@ class ImageClassifier:
         return {"encoder": self.features.describe()}
 
     def __call__(self, image: np.ndarray) -> dict[str, Float[Tensor, "1 class"]]:
-        """Class scores of an image (row, column, 3) uint8, by variant; see `scores`."""
+        """Class scores of an image (row, column, 3) uint8, by variant of the classifier; see `scores`."""
         pixels = torch.from_numpy(np.ascontiguousarray(self.vectors.prepared(image)))
         return self.scores(encode(pixels[None], self.vectors, self.features, self.device))
 
@@ -74,7 +74,7 @@ class ImageClassifier:
         """Class scores of pictures, in order, computed in batches.
 
         Raises:
-            DataError: if one cannot be used.
+            DataError: if a picture cannot be used.
         """
         batches = in_batches(len(pictures), batch_size)
         waiting: list[Tensor] = []
@@ -90,7 +90,7 @@ class ImageClassifier:
 
     @torch.inference_mode()
     def scores(self, vectors: Float[Tensor, "image channel"]) -> dict[str, Float[Tensor, "image class"]]:
-        """Class scores by variant: votes, one for each number of neighbours (`k=20`), or logits (`linear`)."""
+        """Class scores by variant: votes for each number of neighbours (named `k=20`), or logits (named `linear`)."""
         if self.bank is None or self.votes is None:
             model = LogisticRegression(self.tensors["weight"], self.tensors["bias"], 0.0)
             return {"linear": model(vectors)}
@@ -108,16 +108,16 @@ class ImageClassifier:
 def load_classifier(
     task: Literal["knn", "linear"], subject: Subject, test: Any, data: ClassificationData | None
 ) -> ImageClassifier:
-    """A fitted classifier with its encoder.
+    """Load a fitted classifier with its encoder.
 
     Args:
-        task: that the head must be fitted for.
+        task: the task that the head must be fitted for.
         subject: head and encoder, as named by the user.
         data: the data to score, whose classes must match.
 
     Raises:
-        CheckpointError: if it cannot be read.
-        ConfigError: if the head is for another task, stands on another encoder, or knows other classes.
+        CheckpointError: if the head cannot be read.
+        ConfigError: if the head is for another task, was fitted on another encoder, or has other classes.
     """
     if subject.head is None or subject.model is not None:
         raise ConfigError(f"which head? add --head HEAD, a folder of `codistill fit {task}`")
@@ -161,7 +161,7 @@ def _released(
 def class_shares(
     scores: Float[Tensor, " class"], variant: str, classes: Sequence[str], count: int
 ) -> dict[str, float]:
-    """The best classes of an image with their shares: probabilities of logits (`linear`), parts of the votes else."""
+    """The best classes of an image with their shares: probabilities for `linear`, otherwise shares of the votes."""
     shares = scores.softmax(0) if variant == "linear" else scores / scores.sum()
     best = shares.topk(min(count, len(classes)))
     return {

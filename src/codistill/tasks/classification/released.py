@@ -1,7 +1,7 @@
-"""DINOv2's released classifiers of whole images: a linear map of class tokens and the mean patch token.
+"""Read DINOv2's released classifiers of whole images: a linear map of class tokens and the mean patch token.
 
-Source: DINOv2 (arXiv 2304.07193): `*_linear_head.pth` reads the last block, `*_linear4_head.pth` the last four; both
-name no classes, which are ImageNet-1k's.
+Source: DINOv2 (arXiv 2304.07193). `*_linear_head.pth` reads the last block, `*_linear4_head.pth` the last four. Neither
+names its classes; they are those of ImageNet-1k.
 """
 
 import json
@@ -21,21 +21,22 @@ IMAGENET = "imagenet1k"
 
 @dataclass(frozen=True, kw_only=True)
 class ReleasedClasses:
-    """What a released file does not say.
+    """Classes of a released file, which does not name them.
 
     Attributes:
-        classes: names of a released classifier's classes: `imagenet1k`, a JSON list, or a text file with a name a line.
+        classes: names of a released classifier's classes: `imagenet1k`, a JSON list, or a text file with one name per
+            line.
     """
 
     classes: str | None = None
 
 
 def read_classifier(path: Path, features: FrozenFeatures) -> dict[str, Tensor]:
-    """`weight` (class, channel) and `bias` (class,) of a released file.
+    """Read `weight` (class, channel) and `bias` (class,) of a released file.
 
     Raises:
-        CheckpointError: if it holds no classifier.
-        ConfigError: if it reads vectors of another length than the features give.
+        CheckpointError: if the file holds no classifier.
+        ConfigError: if the classifier takes vectors of another length than the features give.
     """
     found = read_checkpoint(path)
     tensors = {name: found[name] for name in ("weight", "bias") if isinstance(found.get(name), Tensor)}
@@ -59,10 +60,10 @@ def read_classifier(path: Path, features: FrozenFeatures) -> dict[str, Tensor]:
 
 
 def class_names(said: str | None, count: int, path: Path) -> tuple[str, ...]:
-    """Names of a released classifier's classes; their numbers, if nobody names them.
+    """Names of a released classifier's classes; `class 0`, `class 1`, … if the user names none.
 
     Raises:
-        ConfigError: if the names cannot be read, or are not as many.
+        ConfigError: if the names cannot be read, or their number differs from the number of classes.
     """
     if said is None:
         return tuple(f"class {number}" for number in range(count))

@@ -11,21 +11,21 @@ from codistill.tasks.classification.model import ImageClassifier, class_shares
 from codistill.tasks.shared.seen import Answer, Seen
 
 NAMED = 5
-"""Classes that an answer names."""
+"""Number of classes in an answer."""
 
 
 @dataclass(frozen=True)
 class LabelsAnswer(Answer):
-    """The likeliest classes of an image.
+    """The most probable classes of an image.
 
     Attributes:
-        best: names with their shares, the likeliest first: probabilities, or shares of the votes.
+        best: names of the classes with their shares, largest first: probabilities, or shares of the votes.
     """
 
     best: Mapping[str, float]
 
     def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
-        """The image with the classes' names in bars below their shares."""
+        """The image, with the classes' names on bars as long as their shares."""
         canvas = Image.fromarray(pixels)
         draw = ImageDraw.Draw(canvas, "RGBA")
         height, width = pixels.shape[:2]
@@ -52,7 +52,7 @@ class LabelsAnswer(Answer):
 
 
 def answer(model: ImageClassifier, images: Sequence[Seen]) -> list[LabelsAnswer]:
-    """One for each image; of nearest neighbours, the votes of the smallest number."""
+    """One answer per image; for nearest neighbours, from the votes of the smallest number of neighbours."""
     made = []
     for seen in images:
         scores = model.scores(model.vectors.vectors(seen.levels).cpu())

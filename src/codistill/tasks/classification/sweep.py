@@ -1,9 +1,10 @@
-"""The published linear classifier: many of them trained side by side on random crops, the best one kept.
+"""Fit the published linear classifier: train many heads side by side on random crops and keep the best one.
 
-An image folder and a frozen encoder in; weights, their input and their learning rate out. Heads differ in learning
-rate and input: class tokens of the last one or four blocks, with and without the last block's mean patch. Source:
-DINOv2's linear evaluation (arXiv 2304.07193): SGD, momentum 0.9, no decay, cosine, 10 x 1250 steps of 128 images. It
-reports the best head on the test images; here the choice is made on held-out training images.
+Takes an image folder and a frozen encoder; gives the weights of the best head, its input and its learning rate. The
+heads differ in learning rate and input: class tokens of the last block or the last four, with and without the last
+block's mean patch token. Source: DINOv2's linear evaluation (arXiv 2304.07193): SGD, momentum 0.9, no decay, cosine, 10
+x 1250 steps of 128 images. DINOv2 reports the best head on the test images; here the head is chosen on held-out
+training images.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from codistill.tasks.shared.loading import DenseBatch, Request, View, train_batc
 from codistill.types import Tokens
 
 RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1)
-"""Learning rates for a batch of 256; they scale with the batch."""
+"""Learning rates for a batch of 256; they are scaled in proportion to the batch size."""
 
 LEVELS = 4
 INIT_STD = 0.01
@@ -38,7 +39,7 @@ INIT_STD = 0.01
 
 @dataclass(frozen=True)
 class SweepInput:
-    """What a head sees: class tokens of so many last blocks, and the last one's mean patch."""
+    """Input of a head: class tokens of the last `blocks` blocks and, with `mean`, the last block's mean patch token."""
 
     blocks: int
     mean: bool
@@ -54,7 +55,7 @@ class SweepInput:
         return ImageVectors(kind="cls+mean" if self.mean else "cls")
 
     def vectors(self, levels: list[Tokens]) -> Tensor:
-        """(image, channel) from the tokens of the last four blocks."""
+        """Vectors (image, channel) from the tokens of the last four blocks."""
         return self.kind.vectors(levels[-self.blocks :])
 
 
@@ -73,7 +74,7 @@ class SweepHeads(nn.Module):
         self.bias = nn.Parameter(torch.zeros(heads, num_classes))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(head, image, class) scores."""
+        """Class scores (head, image, class)."""
         return torch.einsum("nc,hkc->hnk", vectors, self.weight) + self.bias[:, None]
 
 
@@ -93,7 +94,7 @@ class ReadImages:
 
 @dataclass(frozen=True)
 class CropViews:
-    """Random resized crops and flips; the plain view is the evaluation's centre crop."""
+    """Random resized crops with flips for training; `plain` is the centre crop of the evaluation."""
 
     vectors: ImageVectors
 
@@ -102,7 +103,7 @@ class CropViews:
         return self.vectors.crop, self.vectors.crop
 
     def __call__(self, sample: DenseSample, rng: np.random.Generator) -> View:
-        """A random crop of 8 % to all of the image."""
+        """Take a random crop that covers 8 % to 100 % of the image."""
         rows, columns = sample.image.shape[:2]
         drawn = draw_params(AugmentConfig.plain(scale=(0.08, 1.0)), rng, rows, columns)
         crop = sample.image[drawn.top : drawn.top + drawn.height, drawn.left : drawn.left + drawn.width]
@@ -121,7 +122,7 @@ class SweepResult:
     Attributes:
         weight, bias: (class, channel), (class,).
         seen: its input. rate: its learning rate, for a batch of 256.
-        accuracies: of all heads on the held-out images, by input and learning rate.
+        accuracies: accuracies of all heads on the held-out images, by input and learning rate.
     """
 
     weight: Tensor
@@ -149,13 +150,13 @@ def sweep(
     """Train all heads and choose one; the same call resumes.
 
     Args:
-        training, held_out: of `ClassImage`, disjoint.
-        num_classes: of the data set.
-        features: of the last four blocks, on the device.
-        vectors: sizes of the evaluation's crop.
-        folder: for the state.
-        steps, batch_size, seed: of the training.
-        workers, device: of the loading and computing.
+        training, held_out: disjoint sets of `ClassImage`.
+        num_classes: number of classes of the data set.
+        features: features of the last four blocks, on the device.
+        vectors: sizes of the centre crop of the evaluation.
+        folder: folder for the training state.
+        steps, batch_size, seed: length, batch size and seed of the training.
+        workers, device: loader processes, and the device to compute on.
         progress: see `fit_heads`.
     """
     device = device or torch.device("cpu")
@@ -220,7 +221,7 @@ def _accuracies(
     workers: int | None,
     device: torch.device,
 ) -> dict[str, dict[float, float]]:
-    """Share of held-out images that each head gets right."""
+    """Share of held-out images that each head classifies correctly, by input and learning rate."""
     count = len(held_out)
     requests = [
         Request(0, items, items, plain=True)

@@ -29,10 +29,10 @@ from codistill.tasks.shared.statistics import MeanOf
 from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Sight, Summary, Task
 
 RANKS = (1, 5)
-"""Top-5 only where there are more than five classes."""
+"""Ranks k of the top-k accuracy; top-5 only with more than five classes."""
 
 LABEL = "label"
-"""In the table: the number of an image's class. All else is hits, (image, rank), by variant."""
+"""Key in the table of an image's class number. All other keys are variants, with hits (image, rank)."""
 
 
 def _score(
@@ -142,4 +142,4 @@ KNN = replace(
         writes="DIR/NAME.knn.json (the five likeliest classes with their shares of the votes)",
     ),
 )
-"""Scored and shown as `LINEAR` is."""
+"""Scored and shown in the same way as `LINEAR`."""

@@ -1,4 +1,4 @@
-"""The things of an embedded world as images of classes, cut out as they are read."""
+"""Objects of an embedded world as images with a class; they are cropped from their picture when they are read."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +14,13 @@ from codistill.world.thing_places import ThingPlaces
 
 @dataclass(frozen=True)
 class ThingImage:
-    """A thing, which is still to be read.
+    """An object in a picture; its pixels are not yet read.
 
     Attributes:
-        places: of the things.
-        index: its number among them.
-        split: that its picture is in.
-        label: the number of its class.
+        places: places of all objects.
+        index: index of the object among them.
+        split: split of its picture.
+        label: number of its class.
     """
 
     places: ThingPlaces
@@ -30,12 +30,12 @@ class ThingImage:
 
     @property
     def name(self) -> str:
-        """As in the folder of `codistill world things`, so that scores on both can be compared."""
+        """The same name as in the folder of `codistill world things`, so that scores on both can be compared."""
         return f"{self.split}/{self.places.name(self.index)}"
 
     @property
     def files(self) -> SampleInputs:
-        """Its picture's shard, and its window."""
+        """The shard of the object's picture, and the object's window in the picture."""
         window = self.places.windows[self.index].tolist()
         return (*self.places.shards(self.index), fact(self.name, window))
 
@@ -45,11 +45,11 @@ class ThingImage:
 
 @dataclass(frozen=True)
 class WorldThings:
-    """The things of a split, in the order of their categories and names; map-style.
+    """The objects of a split, in the order of their categories and names, as a map-style data set.
 
     Attributes:
-        places: where they are.
-        classes: names by number.
+        places: where the objects are.
+        classes: names of the classes, by number.
     """
 
     places: ThingPlaces
@@ -60,7 +60,7 @@ class WorldThings:
 
     @cached_property
     def groups(self) -> Groups:
-        """One group per scene, since things of one picture share its light and look alike."""
+        """One group per scene, since objects in one picture share its light and look alike."""
         return Groups(tuple(self.places.scene(index) for index in range(len(self))), "scenes")
 
     @cached_property
@@ -72,10 +72,10 @@ class WorldThings:
         return ThingImage(self.places, index, self.places.dataset.split, label)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The thing's shard and window, and its class."""
+        """The object's shard and window, and its class."""
         image = self[index]
         return *image.files, fact(f"class of {image.name}", self.classes[image.label])
 
     def shared_inputs(self) -> Row:
-        """All classes: numbers follow from them."""
+        """Names of all classes, since class numbers depend on them."""
         return (fact("the classes", *self.classes),)

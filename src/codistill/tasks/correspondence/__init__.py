@@ -1,5 +1,5 @@
-"""Matching by the dense features of a frozen encoder alone: nothing is fitted.
+"""Match two images by the dense features of a frozen encoder; nothing is fitted.
 
-`layouts`, `navi`, `scannet` posed pairs · `matching` their best
-matches and errors · `task` the geometric task · `spair`, `semantic` the same parts of different objects.
+`layouts`, `navi`, `scannet` pairs of views with poses · `matching` best matches of a pair and their errors · `task` the
+geometric task · `spair`, `semantic` matching the same parts of different objects.
 """

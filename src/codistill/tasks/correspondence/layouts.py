@@ -1,4 +1,4 @@
-"""Where posed pairs with depth lie: those of the two-view tasks, NAVI and ScanNet's 1500 test pairs."""
+"""Layouts of pairs of views with poses and depth: those of the two-view tasks, NAVI and ScanNet's 1500 test pairs."""
 
 from codistill.tasks.correspondence.navi import NAVI_LAYOUT, open_navi
 from codistill.tasks.correspondence.scannet import SCANNET_LAYOUT, open_scannet

@@ -1,9 +1,9 @@
-"""A posed pair and an encoder in, the pair's best matches and their errors out.
+"""Match a pair of views by an encoder's features: find the best matches and their errors.
 
-Source: Probe3D (arXiv 2404.08636), section 4: features at the pixels of known depth of a grid of a quarter of the
-image, cosine neighbours with the ratio test, the 1000 most certain; a match counts even where the second view does not
-see its point. Two departures: features are read at a pixel's exact place in the padded image, and a point is lifted
-from the pixel its feature is read at.
+Source: Probe3D (arXiv 2404.08636), section 4. Features are taken at the pixels of known depth on a grid of a quarter of
+the image's resolution, and matched to their cosine neighbours with the ratio test; the 1000 most confident matches are
+kept. A match counts even if its point is not visible in the second view. There are two departures: features are read at
+a pixel's exact position in the padded image, and the 3-D point is computed from the same pixel as the feature.
 """
 
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ class CorrespondenceTest:
     """How pairs are matched.
 
     Attributes:
-        size: pixels of the shorter side that images are seen in; errors in pixels refer to this size.
-        stride: pixels of that size from one point of the grid to the next, in both directions.
-        matches: the most certain matches kept per pair.
+        size: length in pixels to which an image's shorter side is resized; errors in pixels refer to this size.
+        stride: distance between grid points in both directions, in pixels of that size.
+        matches: number of most confident matches kept per pair.
         ratio: rank matches by the ratio test (nearest against second nearest); off: by distance.
         bins: edges of viewpoint change, degrees; pairs are also scored per bin.
     """
@@ -49,13 +49,13 @@ class CorrespondenceTest:
 
 @dataclass(frozen=True)
 class PairMatches:
-    """The best matches of a pair, most certain first; empty if too little depth is known.
+    """The best matches of a pair, most confident first; empty if too little depth is known.
 
     Attributes:
-        pixels1, pixels2: (x, y) of the images as they are.
-        errors: by unit: `px` of the size that images are seen in, `diagonal` (per cent of it; both
-            infinite for points behind the second camera) and `cm` in space.
-        visible: whether the second view sees the point of the first pixel.
+        pixels1, pixels2: (x, y) in the original images.
+        errors: errors by unit: `px` at the resized image's size, `diagonal` (per cent of its diagonal; both infinite
+            for points behind the second camera) and `cm` in 3-D.
+        visible: whether the point of the first pixel is visible in the second view.
     """
 
     pixels1: Int[Tensor, "match 2"]
@@ -78,14 +78,14 @@ def match_pair(model: DenseFeatures, pair: Pair, test: CorrespondenceTest) -> Pa
     offsets, metres = geometric_errors(points1, points2, at2.double(), pose, intrinsics)
     scale = torch.tensor(sizes[1][::-1]) / torch.tensor(pair.second.depth.shape[::-1])
     pixels = (offsets * scale).norm(dim=-1)
-    camera = torch.eye(4, dtype=torch.float64)  # the second's own frame
+    camera = torch.eye(4, dtype=torch.float64)  # points are in the second camera's frame
     seen_by = PosedDepth(depth=_fp64(pair.second.depth), intrinsics=intrinsics, world_to_camera=camera)
     errors = {"px": pixels, "diagonal": 100 * pixels / float(np.hypot(*sizes[1])), "cm": 100 * metres}
     return PairMatches(at1, at2, errors, seen_at(transform_points(pose, points1), seen_by).visible)
 
 
 def seen_size(shape: tuple[int, ...], shorter: int) -> tuple[int, int]:
-    """Rows and columns of an image whose shorter side becomes `shorter`."""
+    """Rows and columns of an image after its shorter side is resized to `shorter`."""
     rows, columns = (round(side * shorter / min(shape)) for side in shape)
     return rows, columns
 
@@ -93,12 +93,12 @@ def seen_size(shape: tuple[int, ...], shorter: int) -> tuple[int, int]:
 def known_grid(
     depth: Float[np.ndarray, "row column"], size: tuple[int, int], stride: int
 ) -> Int[Tensor, "pixel 2"]:
-    """Pixels (x, y) of known depth at the centres of a grid's cells.
+    """Pixels (x, y) with known depth, at the centres of the cells of a grid.
 
     Args:
-        depth: at its own resolution, which the grid never exceeds, so that no pixel repeats.
-        size: rows and columns that the image is seen in.
-        stride: of the grid, in pixels of that size.
+        depth: depth map at its own resolution; the grid is never finer, so no pixel occurs twice.
+        size: rows and columns to which the image is resized.
+        stride: distance between grid points, in pixels of that size.
     """
     rows, columns = (
         ((np.arange(count) + 0.5) * length / count).astype(int)
@@ -115,6 +115,6 @@ def _fp64(values: np.ndarray) -> Tensor:
 
 
 def _points(view: PosedImage, pixels: Tensor) -> Tensor:
-    """(match, 3): points of pixels in the view's own camera, metres."""
+    """3-D points (match, 3) of pixels, in the view's own camera frame, metres."""
     depth = _fp64(view.depth)[pixels[:, 1], pixels[:, 0]]
     return unproject(pixels.double(), depth, _fp64(view.intrinsics))

@@ -1,14 +1,14 @@
-"""NAVI's pictures of objects in the wild, with pose and depth, as pairs.
+"""Open NAVI's pairs: pictures of objects in the wild, with pose and depth.
 
     navi:ROOT    ROOT/OBJECT/wild_set/annotations.json    a list: filename, image_size (rows, columns), camera with
                                                           focal_length (pixels), q (w, x, y, z), t (millimetres)
                  ROOT/OBJECT/wild_set/images/NAME.jpg
                  ROOT/OBJECT/wild_set/depth/NAME.png      16 bits: 655350 / value millimetres, 0 unknown
 
-As Probe3D does it: q and t bring the object into the camera's frame, the principal point is the image's centre, every
-fourth picture is paired with a random one of its object, at most 120 degrees away, and pictures are cropped to a square
-around the object. Partners follow from a fixed seed here; Probe3D's draws depend on the order in which a disk lists
-files.
+As in Probe3D, q and t transform object coordinates to the camera frame, and the principal point is the image centre.
+Every fourth picture is paired with a random picture of the same object, at most 120 degrees away, and pictures are
+cropped to a square around the object. Here a fixed seed decides the pairs; Probe3D's random draws depend on the order
+in which the disk lists files.
 """
 
 import json
@@ -46,7 +46,7 @@ class NaviView(ViewFiles):
     size: tuple[int, int]
 
     def read(self) -> PosedImage:
-        """The square crop around the object.
+        """Read the square crop around the object.
 
         Raises:
             DataError: if a file cannot be used.
@@ -69,7 +69,7 @@ class NaviView(ViewFiles):
 
 
 def _square(depth: np.ndarray) -> tuple[int, int, int]:
-    """Top, left and side of the smallest square around all known depth, moved inside the image."""
+    """Top, left and side of the smallest square that contains all known depth, moved inside the image."""
     ends = [
         np.flatnonzero((depth > 0).any(axis))[[0, -1]] if depth.any() else (0, depth.size) for axis in (1, 0)
     ]
@@ -82,10 +82,10 @@ def _square(depth: np.ndarray) -> tuple[int, int, int]:
 
 
 def open_navi(where: Where) -> TaskData:
-    """Every fourth picture of the wild sets with its partner; one group per object.
+    """Open every fourth picture of the wild sets with its partner; one group per object.
 
     Raises:
-        DataError: if nothing is found, or a picture's files are missing (`partial`: it is left out).
+        DataError: if nothing is found, or files of a picture are missing (with `partial` the picture is left out).
     """
     rng, pairs, lost = random.Random(SEED), [], []
     for folder in list_folders(need_folder(where.root, NAVI_LAYOUT)):
@@ -106,7 +106,7 @@ def open_navi(where: Where) -> TaskData:
 
 
 def _views(folder: Path) -> list[NaviView]:
-    """Annotated pictures by name."""
+    """Annotated pictures of an object, sorted by file name."""
     path = folder / "annotations.json"
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -129,7 +129,7 @@ def _view(folder: Path, entry: dict[str, Any]) -> NaviView:
 
 
 def _partners(views: list[NaviView], rng: random.Random) -> list[tuple[ViewFiles, ViewFiles]]:
-    """Each picture with a random one of its object; pictures without one in range are left out."""
+    """Pair each picture with a random other one of its object; pictures without one in range are left out."""
     pairs = []
     rotations = [torch.from_numpy(view.camera_to_world[:3, :3]) for view in views]
     for view, rotation in zip(views, rotations, strict=True):

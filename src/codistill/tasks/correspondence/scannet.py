@@ -27,10 +27,10 @@ PAIRS = 1500
 
 
 def open_scannet(where: Where) -> TaskData:
-    """The pairs of the list; one group per room.
+    """Open the pairs of the list; one group per room.
 
     Raises:
-        DataError: if files are missing or damaged, or it is another list (`partial`: pairs without their files are
+        DataError: if files are missing or damaged, or the list is another one (with `partial`, pairs without files are
             left out).
     """
     root = need_folder(where.root, SCANNET_LAYOUT)

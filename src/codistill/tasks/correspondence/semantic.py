@@ -1,8 +1,9 @@
-"""Semantic correspondence as a task: the share of key-points found on another object of the class. See `tasks/task.py`.
+"""Semantic correspondence as a task: the share of keypoints found on another object of the class. See `tasks/task.py`.
 
-Source: Probe3D (arXiv 2404.08636): pictures padded with white to a square, below and to the right, and resized; the
-most similar cell; a key-point is found within a tenth of the longest side of the target's box (PCK, SPair-71k, arXiv
-1908.10543). EUPE's variant is `size` 448 (512 for patches of 16), `upsample` and the split `test-100`.
+Source: Probe3D (arXiv 2404.08636). Pictures are padded with white to a square, below and to the right, and resized. The
+match of a keypoint is the most similar cell of the other picture. It is correct within a tenth of the longest side of
+the target's box (PCK, SPair-71k, arXiv 1908.10543). EUPE's variant is `size` 448 (512 for patches of 16), `upsample`
+and the split `test-100`.
 """
 
 from collections.abc import Iterator
@@ -27,15 +28,15 @@ from codistill.tasks.shared.statistics import SumsOf
 from codistill.tasks.task import Column, Outcome, Subject, Summary, Task
 
 SHARES = (0.1, 0.05, 0.01)
-"""Of the longest side of the target's box, within which a key-point is found."""
+"""Largest errors of a correct keypoint, as shares of the longest side of the target's box."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SemanticTest:
-    """How key-points are matched.
+    """How keypoints are matched.
 
     Attributes:
-        size: pixels of a side of the square that pictures are seen in.
+        size: side in pixels of the square to which pictures are resized.
         upsample: search every pixel of the square, not only the cells of the feature map.
     """
 
@@ -69,7 +70,7 @@ def _score(model: DenseFeatures, data: SPairData, test: SemanticTest, runtime: R
 
 
 def _square(path: Path, size: int) -> tuple[np.ndarray, int]:
-    """The padded square of a picture, and the pixels of the picture's longer side."""
+    """The picture padded to a square and resized, and the original picture's longer side in pixels."""
     image = read_rgb(path)
     rows, columns = image.shape[:2]
     side = max(rows, columns)
@@ -93,7 +94,7 @@ def _draw(pair: KeypointPair, found: np.ndarray, wrong: np.ndarray) -> list[np.n
 
 
 def _sums(table: ScoreTable, share: int = 0, by_image: bool = False) -> np.ndarray:
-    """(pair, class, 2): key-points found and their number, or the share found and 1."""
+    """(pair, class, 2): number of keypoints found and number of all; with `by_image`, the share found and 1."""
     all_points, number = table.values["counts"][:, 0], table.values["class"].astype(int)
     weight = np.maximum(all_points, 1) if by_image else np.ones(len(table))
     sums = np.stack((table.values["counts"][:, 1 + share], all_points), axis=1) / weight[:, None]

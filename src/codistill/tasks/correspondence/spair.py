@@ -1,10 +1,10 @@
-"""SPair-71k: pairs of different objects of one class, with the key-points that both pictures show.
+"""Open SPair-71k: pairs of different objects of one class, with the keypoints that both pictures show.
 
     spair:ROOT    ROOT/JPEGImages/CLASS/IMAGE.jpg
                   ROOT/PairAnnotation/{trn,val,test}/*.json    as published
 
-A split is `test`, `val` or `trn`; `test-200` draws 200 pairs of each class, as Probe3D scores them. Its draws
-depend on the order in which a disk lists files; ours take sorted names.
+A split is `test`, `val` or `trn`. `test-200` draws 200 pairs of each class, as Probe3D scores them. Probe3D's random
+draws depend on the order in which the disk lists files; here names are sorted first.
 """
 
 import random
@@ -29,15 +29,15 @@ SEED = 20
 
 @dataclass(frozen=True)
 class KeypointPair:
-    """Two pictures with the key-points that both show.
+    """Two pictures with the keypoints that both show.
 
     Attributes:
-        images: source and target.
-        points: (point, 2) of each, (x, y) in pixels.
-        longest: side of the target object's box, pixels.
-        category: of the objects.
-        viewpoint: how much the directions differ: 0, 1 or 2.
-        name: of the pair.
+        images: paths of source and target.
+        points: keypoints of each picture (point, 2), (x, y) in pixels.
+        longest: longer side of the target object's box, pixels.
+        category: class of both objects.
+        viewpoint: difference between the viewpoints: 0, 1 or 2.
+        name: name of the pair.
     """
 
     images: tuple[Path, Path]
@@ -56,7 +56,7 @@ class KeypointPairs:
 
     @property
     def groups(self) -> Groups:
-        """One group per source picture; pairs also share targets, so that intervals are slightly too narrow."""
+        """One group per source picture; pairs also share targets, so confidence intervals are slightly too narrow."""
         names = tuple(f"{pair.category}/{pair.images[0].stem}" for pair in self.pairs)
         return Groups(names, "source pictures, which share targets")
 
@@ -79,10 +79,10 @@ class SPairData(TaskData):
 
 
 def open_spair(where: Where) -> SPairData:
-    """The pairs of a split, or so many of each class.
+    """Open the pairs of a split, or the given number of pairs of each class.
 
     Raises:
-        DataError: if the split is unknown, pairs are missing (`partial` uses the rest), or one is damaged.
+        DataError: if the split is unknown, pairs are missing (`partial` uses the rest), or a pair is damaged.
     """
     split = re.fullmatch(r"(test|val|trn)(?:-([1-9]\d*))?", where.split)
     if split is None:

@@ -1,4 +1,4 @@
-"""Geometric correspondence as a task: the share of a pair's best matches that are right. See `tasks/task.py`."""
+"""Geometric correspondence as a task: the share of a pair's best matches that are correct. See `tasks/task.py`."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -30,11 +30,11 @@ LIMITS = {
     "cm": ("cm", (5, 2, 1)),
     "px": ("px", (80, 50, 40, 25, 20, 5)),
 }
-"""Errors below which a match is right. 50, 25 and 5 px are Probe3D's of NAVI; its 20, 10 and 5 px of ScanNet are of a
-quarter of the image: 80, 40 and 20 of the whole one."""
+"""Errors below which a match is correct. 50, 25 and 5 px are Probe3D's limits for NAVI. Its 20, 10 and 5 px for ScanNet
+refer to a quarter of the image's resolution, and are 80, 40 and 20 px at the full one."""
 HEADLINES = ("recall_5_diagonal", "recall_2_diagonal", "recall_2_cm")
 DRAWN, RED = 30, 5.0
-"""Matches of a picture, and the error, in per cent of the diagonal, that is drawn red."""
+"""Number of matches drawn in a picture, and the error, in per cent of the diagonal, that is drawn red."""
 _CHECKED = 8
 
 

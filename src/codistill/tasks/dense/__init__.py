@@ -1,1 +1,1 @@
-"""What dense tasks (a value for every pixel) share: stored features, cached and published fits, sliding windows."""
+"""Shared parts of dense tasks (one value per pixel): stored features, cached and published fits, sliding windows."""

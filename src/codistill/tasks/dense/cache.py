@@ -1,12 +1,12 @@
-"""Features of views, computed once and kept on disk as memory-mapped fp16, so that any number of heads reads them.
+"""Compute features of views once and store them as memory-mapped fp16, so that any number of heads can read them.
 
     DIR/tokens.f16     (view, patch, channel of all levels)
-        cls.f16        (view, channel of all levels), where the encoder has class tokens
+        cls.f16        (view, channel of all levels), if the encoder has class tokens
         target.…       (view, row, column, …): see `targets.py`
         …              key, inputs and progress: `stored_arrays.py`
 
-View v is pass v // N of sample v % N. Disk need is known before anything is written. An interrupted build resumes;
-samples whose files changed are encoded again.
+View v belongs to pass v // N and sample v % N. The disk space needed is known before anything is written. An
+interrupted build resumes; samples whose files changed are encoded again.
 """
 
 from collections.abc import Callable
@@ -36,13 +36,13 @@ class CacheShape:
     """Sizes of a cache.
 
     Attributes:
-        views: in all.
+        views: number of views.
         grid: rows and columns of the token map.
-        channels: of a token, summed over levels.
-        cls_channels: of the class tokens of all levels; 0 without.
-        target: rows and columns.
-        kind: of the targets.
-        unit: metres of one stored depth unit.
+        channels: channels of a patch token, summed over levels.
+        cls_channels: channels of the class tokens of all levels; 0 if there are none.
+        target: rows and columns of a target.
+        kind: kind of the targets.
+        unit: metres per stored depth unit.
     """
 
     views: int
@@ -70,11 +70,11 @@ class CacheShape:
 
 
 class FeatureCache:
-    """A complete cache: rows of views as tensors.
+    """A complete cache that returns views as tensors.
 
     Args:
-        folder: where it is.
-        shape: its sizes.
+        folder: folder of the cache.
+        shape: sizes of the cache.
         identity: hash of key and inputs (`ArrayStore.identity`).
     """
 
@@ -89,19 +89,19 @@ class FeatureCache:
         return self.shape.views
 
     def tokens(self, views: np.ndarray) -> Tensor:
-        """(view, patch, channel), fp16."""
+        """Patch tokens (view, patch, channel), fp16."""
         return torch.from_numpy(self._maps["tokens"][views])
 
     def cls(self, views: np.ndarray) -> Tensor | None:
-        """(view, channel), fp16."""
+        """Class tokens (view, channel), fp16; None if there are none."""
         return torch.from_numpy(self._maps["cls"][views]) if "cls" in self._maps else None
 
     def target(self, views: np.ndarray) -> Tensor:
-        """(view, row, column, …): classes as uint8, metres or unit vectors as fp32."""
+        """Targets (view, row, column, …): classes as uint8, metres or unit vectors as fp32."""
         return STORED[self.shape.kind].read(self._maps["target"][views], self.shape.unit)
 
     def target_at(self, views: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Tensor:
-        """(view, pixel, …) of pixels (view, pixel)."""
+        """Targets (view, pixel, …) at chosen pixels; `rows` and `columns` are (view, pixel)."""
         numbers = self._maps["target"][views[:, None], rows, columns]
         return STORED[self.shape.kind].read(numbers, self.shape.unit)
 
@@ -115,7 +115,7 @@ def cache_shape(
     with_cls: bool,
     unit: float = MILLIMETRE,
 ) -> CacheShape:
-    """Sizes of a cache of `views` views."""
+    """Compute the sizes of a cache of `views` views."""
     levels = len(features.config.blocks)
     return CacheShape(
         views=views,
@@ -129,10 +129,10 @@ def cache_shape(
 
 
 def announce(shapes: dict[str, CacheShape], folder: Path) -> str:
-    """A sentence with the disk space that caches will take, before anything is written.
+    """State the disk space that the caches need, in one sentence, before anything is written.
 
     Raises:
-        ConfigError: if the disk has less.
+        ConfigError: if the disk has less free space.
     """
     views = ", ".join(f"{shape.views} {name}" for name, shape in shapes.items())
     advice = (
@@ -159,18 +159,18 @@ def build_cache(
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Say = lambda text: None,
 ) -> FeatureCache:
-    """Open a cache, computing what it lacks.
+    """Open a cache and compute what it lacks.
 
     Args:
-        folder: of this cache alone.
+        folder: folder of this cache alone.
         key: identity of the contents, as JSON; a folder with another key is refused.
         shape: see `cache_shape`.
-        features, data, maker: what to compute; the features are on the device.
-        seed: of the views.
-        plain: one pass of views without randomness.
-        batch_size: views at a time.
-        workers, device: of the loading and the computing.
-        progress: called with views done and in all.
+        features, data, maker: what to encode and with what; the features are on the device.
+        seed: seed of the random views.
+        plain: make one pass of views without randomness.
+        batch_size: views per batch.
+        workers, device: loader processes, and the device to compute on.
+        progress: called with the number of views done and their total.
         say: prints what changed since the cache was made.
 
     Raises:

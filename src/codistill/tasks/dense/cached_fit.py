@@ -1,6 +1,6 @@
-"""Fitting by the cached protocol, for any dense task: cache, fit all heads together, choose on held-out images.
+"""Fit heads of a dense task by the cached protocol: store features, fit all heads together, choose on held-out images.
 
-The task defines how heads are built, their loss on sampled pixels and their score: `cached_task.py`.
+The task defines how heads are built, their loss on sampled pixels and their score: see `cached_task.py`.
 """
 
 import math
@@ -23,17 +23,17 @@ from codistill.tasks.shared.loading import ViewMaker
 from codistill.tasks.shared.progress import shown
 
 _PASSES, _LEAST_STEPS = 12, 200
-"""How often a fit of default length sees every view; and its shortest."""
+"""How often a fit of default length uses every view, and its smallest number of steps."""
 
 
 @dataclass(frozen=True)
 class CachedResult:
-    """Fitted heads and the choice among them.
+    """Fitted heads, and the choice among them.
 
     Attributes:
-        heads: all of them, in evaluation mode, on the CPU.
-        chosen: index of the best on the held-out images.
-        facts: for the record: scores, sizes, seconds.
+        heads: all heads, in evaluation mode, on the CPU.
+        chosen: index of the best head on the held-out images.
+        facts: facts for the record: scores, sizes, seconds.
     """
 
     heads: Any
@@ -42,7 +42,7 @@ class CachedResult:
 
 
 def refuse_several(process: Process) -> None:
-    """Raise ConfigError under torchrun: one process fits all heads."""
+    """Raise ConfigError under torchrun, since one process fits all heads."""
     if process.world_size > 1:
         raise ConfigError(
             f"{process.world_size} processes were started; the cached protocol is one process. Start it without "
@@ -51,7 +51,7 @@ def refuse_several(process: Process) -> None:
 
 
 def split_held_out(data: DenseData, share: float, seed: int) -> tuple[Subset, Subset]:
-    """Training and held-out samples of different groups (see `split_groups`); the same for the same seed.
+    """Split into training and held-out samples of different groups (see `split_groups`); the seed decides which.
 
     Raises:
         DataError: if there are fewer than two samples.
@@ -61,15 +61,15 @@ def split_held_out(data: DenseData, share: float, seed: int) -> tuple[Subset, Su
 
 
 def default_views(images: int) -> int:
-    """Random views of each image: 4, or 2 for more than 250 images, which vary enough by themselves."""
+    """Default number of random views per image: 4, or 2 for more than 250 images, which are varied enough."""
     return 4 if images <= 250 else 2
 
 
 def default_steps(config: DenseFit, images: int, longest: int) -> int:
-    """Steps where the config gives none: `longest` (published), or a number that grows with the data (cached).
+    """Steps if the config gives none: `longest` (published), or a number that grows with the data (cached).
 
     Args:
-        config: of the fit. images: training images. longest: the data set's own number.
+        config: config of the fit. images: number of training images. longest: the data set's own number of steps.
     """
     if config.protocol != "cached":
         return longest
@@ -86,7 +86,7 @@ def fit_cached(
     maker: ViewMaker,
     runtime: Runtime,
 ) -> CachedResult:
-    """Fit a head per learning rate and choose the best; the same call resumes.
+    """Fit one head per learning rate and choose the best; the same call resumes.
 
     Raises:
         ConfigError: if the disk is too small, or the cache folder holds something else.
@@ -143,7 +143,7 @@ def fit_cached(
 
 
 def _clocks() -> tuple[float, float]:
-    """Wall-clock time, and processor time of this process: on a busy machine only the latter can be compared."""
+    """Wall-clock time, and processor time of this process; on a busy machine only the latter is comparable."""
     return time.perf_counter(), time.process_time()
 
 

@@ -1,4 +1,4 @@
-"""A task's side of the cached protocol: loss and score of its heads on sampled pixels of cached views."""
+"""What a task defines for the cached protocol: loss and score of its heads on sampled pixels of cached views."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Sampled:
     """The views of a step on the device, and the pixels sampled from them.
 
     Attributes:
-        tokens: (view, patch, channel). cls: (view, channel) or None. grid: of the tokens.
-        rows, columns: (view, pixel) places in the target.
-        truth: (view, pixel, …) the target there.
+        tokens: (view, patch, channel). cls: (view, channel) or None. grid: rows and columns of the token map.
+        rows, columns: positions (view, pixel) in the target.
+        truth: target values (view, pixel, …) at these positions.
         target_size: rows and columns of the target.
     """
 
@@ -34,25 +34,25 @@ class Sampled:
     target_size: tuple[int, int]
 
     def features(self) -> Tensor:
-        """(view x pixel, channel): the token map resized to the target's size, read at the pixels."""
+        """Features (view x pixel, channel): the token map, resized to the target's size, at the sampled pixels."""
         corners = corners_of(self.rows, self.columns, self.grid, self.target_size)  # (view, pixel, 4)
         return features_at(self.tokens, corners).flatten(0, 1)
 
     def scored(self, heads: Any) -> tuple[Tensor, Tensor]:
-        """Scores of all heads at the pixels, (head, view, pixel, score), and the truth there."""
+        """Scores of all heads at the pixels, (head, view, pixel, score), and the ground truth there."""
         truth = self.truth.expand(heads.heads, *self.truth.shape)  # (head, view, pixel, …)
         return heads(self.features()).unflatten(1, self.rows.shape), truth
 
 
 class CachedTask(ABC):
-    """A task's side of the cached protocol.
+    """What a task defines for the cached protocol.
 
     Attributes:
-        kind: of its targets.
-        with_cls: whether heads want class tokens.
-        higher_is_better: of its scores.
-        score_name: for the record.
-        optim: optimizer and schedule; learning rates come from the fit.
+        kind: kind of its targets.
+        with_cls: whether its heads need class tokens.
+        higher_is_better: whether a higher score is better.
+        score_name: name of the score, for the record.
+        optim: optimizer and schedule; learning rates come from the fit's config.
         clip_norm: largest gradient norm of a head, or None.
     """
 
@@ -65,32 +65,32 @@ class CachedTask(ABC):
 
     @property
     def unit(self) -> float:
-        """Metres of one stored depth unit."""
+        """Metres per stored depth unit."""
         return 0.001
 
     @abstractmethod
     def build(self, channels: int, count: int) -> nn.Module:
-        """`count` fresh heads on maps of `channels` channels (class tokens included)."""
+        """Build `count` untrained heads on feature maps of `channels` channels (class tokens included)."""
 
     @abstractmethod
     def losses(self, heads: Any, sampled: Sampled, step: int) -> Tensor:
-        """(head,) losses on the sampled pixels."""
+        """Losses (head,) on the sampled pixels."""
 
     @abstractmethod
     def tally(self, heads: Any, sampled: Sampled) -> np.ndarray:
-        """(head, ...) numbers that are summed over views."""
+        """Numbers (head, ...) that are summed over views."""
 
     def score(self, total: np.ndarray) -> np.ndarray:
-        """(head,) scores of summed tallies; see `views_tally`."""
+        """Scores (head,) from summed tallies; see `views_tally`."""
         return total[:, 0] / total[:, 1]
 
     def factors(self, steps: int) -> list[float]:
-        """Learning rate of each step, as a share of the peak."""
+        """Learning rate of each step, as a fraction of the peak."""
         return [rate / self.optim.lr for rate in self.optim.learning_rates(steps, 1)]
 
 
 def views_tally(errors: Tensor, known: Tensor) -> np.ndarray:
-    """(head, 2): sum of (head, view) errors and number of views, over the views with known truth (view,)."""
+    """Per head, sum of the errors (head, view) and number of views, over views with known ground truth: (head, 2)."""
     there = known.expand_as(errors)  # (head, view)
     return torch.stack(((errors * there).sum(1), there.sum(1).float()), dim=1).double().cpu().numpy()
 
@@ -98,7 +98,7 @@ def views_tally(errors: Tensor, known: Tensor) -> np.ndarray:
 def sample_pixels(
     cache: FeatureCache, views: np.ndarray, count: int, rng: np.random.Generator, device: torch.device
 ) -> Sampled:
-    """Cached views on the device, with `count` random pixels of each."""
+    """Load cached views to the device, with `count` random pixels of each."""
     height, width = cache.shape.target
     rows = rng.integers(0, height, size=(len(views), count))  # (view, pixel)
     columns = rng.integers(0, width, size=(len(views), count))

@@ -1,4 +1,4 @@
-"""How dense heads are fitted: the base of the configs of segmentation, depth and normals."""
+"""Config of dense fits: the base class of the configs of segmentation, depth and normals."""
 
 import math
 from collections.abc import Iterator
@@ -13,24 +13,24 @@ from codistill.tasks.shared.config import HeadFit
 HEAD_OPTIM = OptimConfig(
     reference_batch=None, min_lr=0.0, betas=(0.9, 0.999), eps=1e-8, clip="none", decay="all"
 )
-"""What protocols have in common: AdamW with PyTorch's betas, on all parameters, at the learning rate that is named."""
+"""What all protocols share: AdamW with PyTorch's betas, on all parameters, at exactly the given learning rate."""
 
 FitProtocol = Literal["cached", "published"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenseFit(HeadFit):
-    """How a dense head (a value for every pixel) is fitted.
+    """How a dense head (one value per pixel) is fitted.
 
     Attributes:
         protocol: `published`: one head, fresh views in every step; `cached`: several heads on features of a few views.
-        steps: None for the data set's own number; cached: fewer on little data.
-        batch_size: views of a step.
+        steps: number of steps; None: the data set's own number; with `cached`, fewer on little data.
+        batch_size: views per step.
         learning_rates: one per head; `published` takes exactly one.
-        weight_decay: AdamW's, on every parameter.
-        views: cached: random views of each image; None: 4, or 2 for more than 250 images.
-        pixels: cached: random pixels of each view in each step.
-        held_out: cached: share of the training images on which the head is chosen (8 at least, half at most).
+        weight_decay: weight decay of AdamW, on every parameter.
+        views: for `cached`: random views per image; None: 4, or 2 for more than 250 images.
+        pixels: for `cached`: random pixels per view in each step.
+        held_out: for `cached`: share of the training images held out to choose the head (8 at least, half at most).
         size: side of the training views, for data sets of square images; None for the data set's own.
     """
 

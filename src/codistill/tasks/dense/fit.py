@@ -1,7 +1,7 @@
-"""Fit a dense head: a config in, a head folder out; the same call resumes.
+"""Fit a dense head: takes a config, writes a head folder; the same call resumes.
 
 `cached`: several heads train on stored features of a few views, and held-out images choose among them. `published`: one
-head trains on fresh views in every step, through the engine. A `DenseHead` holds what differs between tasks.
+head trains on fresh views in every step, with the engine. A `DenseHead` defines what differs between tasks.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,18 +27,18 @@ from codistill.tasks.shared.same_encoder import told_of
 
 @dataclass(frozen=True, kw_only=True)
 class DenseHead:
-    """A task's heads: how they are built, trained and saved.
+    """What a task defines to build, train and save its heads.
 
     Attributes:
-        task: its name.
+        task: name of the task.
         optim: optimizer of the published protocol.
-        shape: features, data and config to the head's own config.
-        build: that config to a fresh head.
-        cached: the head's config, number of levels, steps and config to the cached protocol's side.
-        input: levels of tokens to a head's input map.
-        loss: config and steps to the published protocol's loss.
-        views: a data set's protocol to the maker of training views.
-        tensors: a fitted head to tensors under the names of released files.
+        shape: given features, data and config, returns the config of the head.
+        build: given that config, returns an untrained head.
+        cached: given the head's config, number of levels, steps and config, returns the `CachedTask`.
+        input: turns levels of tokens into the head's input map.
+        loss: given config and steps, returns the loss of the published protocol.
+        views: given the data set's protocol, returns the maker of training views.
+        tensors: given a fitted head, returns its tensors under the names of released files.
     """
 
     task: str
@@ -65,17 +65,17 @@ def fit_dense(
     """Fit a head and write it to `runtime.out`.
 
     Args:
-        kind: of the head.
+        kind: what the task defines.
         data: the training split, limited and checked, with a `protocol`.
-        config, runtime, process: of the fit.
-        classes: that the head tells apart.
-        told: what head.json says of the fit beside what every fit says.
+        config, runtime, process: the fit, how to compute it, and this process.
+        classes: names of the head's classes.
+        told: facts for head.json in addition to those of every fit.
 
     Returns:
-        Whether it is finished (a published fit may be stopped before its end).
+        Whether the fit is finished (a published fit may be stopped before its end).
 
     Raises:
-        ConfigError, DataError, CheckpointError: the text says what to do.
+        ConfigError, DataError, CheckpointError: if an input cannot be used; the message says what to do.
     """
     protocol = data.protocol if config.size is None else data.protocol.at_size(config.size)
     features = FrozenFeatures(config.features)

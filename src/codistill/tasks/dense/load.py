@@ -1,4 +1,4 @@
-"""A fitted or released linear head with its encoder: a `Subject` in, features, network and head.json's record out."""
+"""Load a fitted or released linear head with its encoder: from a `Subject` to features, network and record."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ Protocol = TypeVar("Protocol")
 
 @dataclass(frozen=True, kw_only=True)
 class DenseAnswer:
-    """What a dense head's answer is, for programs that use an exported one.
+    """The output of a dense head, described for programs that use an exported one.
 
     Attributes:
-        name: of the output.
-        channels: per pixel; None: one per class.
-        meaning: of their values.
-        with_cls: whether it needs class tokens.
+        name: name of the output.
+        channels: channels per pixel; None: one per class.
+        meaning: meaning of the values.
+        with_cls: whether the head needs class tokens.
     """
 
     name: str
@@ -42,15 +42,15 @@ class DenseAnswer:
 
 @dataclass
 class DenseModel(Generic[Network, Protocol]):
-    """An encoder with a dense head; tasks derive their models from it, which are called with images.
+    """An encoder with a dense head; tasks derive their models from it and define how to call them on images.
 
     Attributes:
         features, head: on one device, in evaluation mode.
-        protocol: of the data set that the head was fitted on.
+        protocol: protocol of the data set that the head was fitted on.
     """
 
     gives: ClassVar[DenseAnswer]
-    """What the head's answer is."""
+    """Description of the head's output."""
 
     features: FrozenFeatures
     head: Network
@@ -71,18 +71,18 @@ class DenseModel(Generic[Network, Protocol]):
     def seen(
         self, image: UInt8[np.ndarray, "row column 3"], mirror: bool
     ) -> Float[Tensor, "batch 3 row column"]:
-        """(1, 3, row, column) the normalized image; (2, …) with its mirror image, if asked for."""
+        """The normalized image (1, 3, row, column); with `mirror`, also its mirror image (2, …)."""
         images = normalized(torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device))
         return torch.cat((images, images.flip(-1))) if mirror else images
 
     def autocast(self) -> torch.autocast:
-        """bf16 on CUDA."""
+        """Autocast context: bf16 on CUDA."""
         return autocast(self.device)
 
     def answer(
         self, levels: Sequence[Tokens], size: tuple[int, int]
     ) -> Float[Tensor, "batch channel row column"]:
-        """The head's answer for an image's levels of tokens, at a size (rows, columns) in pixels."""
+        """The head's output for an image's levels of tokens, at a size (rows, columns) in pixels."""
         raise NotImplementedError
 
 
@@ -111,19 +111,19 @@ def load_dense(
     with_cls: bool = False,
     released: Protocol | None = None,
 ) -> LoadedHead[Network, Protocol]:
-    """A head with its encoder.
+    """Load a head with its encoder.
 
     Args:
         subject: head and encoder, as named by the user.
-        task: that the head must be for.
+        task: the task that the head must be for.
         protocol: class of the task's protocol.
-        read: a file and the protocol to the network, which has a `config.channels`.
-        with_cls: whether class tokens are part of its input map.
+        read: given a file and the protocol, returns the network, which has a `config.channels`.
+        with_cls: whether class tokens are part of the head's input map.
         released: protocol of a released file, which does not record it; None if the user gave none.
 
     Raises:
-        CheckpointError: if it cannot be read.
-        ConfigError: if the encoder does not fit the head, or something is not named.
+        CheckpointError: if the head cannot be read.
+        ConfigError: if the encoder does not fit the head, or a required option is missing.
     """
     if subject.model is not None or subject.head is None:
         raise ConfigError(
@@ -141,7 +141,7 @@ def load_dense(
     else:
         record = read_record(path, task)
         seen = record.own("test", protocol)
-        read_tensors(path)  # refused where they are not finite
+        read_tensors(path)  # raises an error if values are not finite
         network, config = read(path / TENSORS, seen), subject.features or record.features
     features = FrozenFeatures(config, subject.source)
     expected, given = network.config.channels, features.width(with_cls=with_cls)  # type: ignore[attr-defined]

@@ -12,24 +12,24 @@ from codistill.tasks.shared.loading import DenseBatch
 from codistill.types import Tokens
 
 HeadInput = Callable[[Sequence[Tokens]], Tensor]
-"""Levels of tokens to a head's input map."""
+"""Turns levels of tokens into a head's input map."""
 
 HeadLoss = Callable[[Tensor, Tensor, int], Tensor]
-"""A head's output, the target on its device, and the step, to one scalar."""
+"""Given a head's output, the target on its device and the step, returns a scalar."""
 
 
 def feature_maps(levels: Sequence[Tokens]) -> Tensor:
-    """Maps of all levels, one after the other: (batch, channel, row, column)."""
+    """Feature maps of all levels, concatenated along the channels: (batch, channel, row, column)."""
     return torch.cat([tokens.feature_map() for tokens in levels], dim=1)
 
 
 class HeadObjective:
-    """Train a head on frozen features.
+    """Trains a head on frozen features.
 
     Args:
-        features: the encoder, kept out of the trained module, so that it is neither wrapped nor saved.
-        head: input map to output map.
-        head_input, head_loss: see the types.
+        features: the encoder; it is kept out of the trained module, so that it is neither wrapped nor saved.
+        head: maps its input map to an output map.
+        head_input, head_loss: see the types `HeadInput` and `HeadLoss`.
         description: for the run's describe.json.
     """
 

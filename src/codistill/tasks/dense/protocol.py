@@ -1,4 +1,4 @@
-"""How images of a dense task's data set are prepared, and a split that carries this protocol."""
+"""Protocol of a dense task's data set (how images are prepared), and a split that carries it."""
 
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -12,28 +12,28 @@ Protocol = TypeVar("Protocol")
 
 @dataclass(frozen=True, kw_only=True)
 class DenseSplit(TaskData, Generic[Protocol]):
-    """A split of a data set; its samples are `DenseSample`.
+    """A split of a data set whose samples are `DenseSample`.
 
     Attributes:
-        protocol: how its images are prepared.
+        protocol: how the images are prepared.
     """
 
     protocol: Protocol
 
 
 def opened(where: Where, samples: DenseData, protocol: Protocol) -> DenseSplit[Protocol]:
-    """The split of a part, as its layout opened it."""
+    """Make the split that a layout has opened."""
     return DenseSplit(spec=where.spec, split=where.split, samples=samples, protocol=protocol)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropProtocol:
-    """Images at their own size; training sees random windows.
+    """Images at their own size; training uses random windows.
 
     Attributes:
         crop: rows and columns of training views.
         resized: rows and columns that images are first resized to, or None.
-        steps: of a fit.
+        steps: steps of a fit.
     """
 
     crop: tuple[int, int]

@@ -1,4 +1,4 @@
-"""Fitting by the published protocol, for any dense task: one head, fresh views in every step, through the engine."""
+"""Fit a head of any dense task by the published protocol: one head, fresh views in every step, with the engine."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,8 +1,8 @@
-"""Heads of several learning rates on one cache, and the choice among them; a best rate at the edge widens the sweep.
+"""Fit heads with several learning rates on one cache and choose among them; widen the sweep if the best is at its edge.
 
-All heads see the same pixels in the same order. If the best default rate is the smallest or the largest, three more
-beyond it are fitted, twice at most; rates given by the user are kept, and the record notes that the best is at their
-edge.
+All heads see the same pixels in the same order. If the best of the default rates is the smallest or the largest, three
+more beyond it are fitted, at most twice. Rates given by the user are not extended; if the best one is at their edge,
+the record says so.
 """
 
 import copy
@@ -31,20 +31,21 @@ from codistill.tasks.shared.loading import PIXELS
 from codistill.tasks.shared.progress import duration, shown
 
 EXTENSIONS, MORE = 2, 3
-"""How often a sweep is widened, and by how many rates."""
+"""How often a sweep is widened at most, and by how many rates each time."""
 _SCORED_PIXELS = 4096
 _MEASURED = 3
-"""Steps that are timed before a fit."""
+"""Number of steps that are timed before a fit."""
 
 
 @dataclass(frozen=True)
 class RateSweep:
-    """Fitted heads.
+    """Fitted heads, and the choice among them.
 
     Attributes:
-        heads: the batch with the best head, in evaluation mode. chosen: its index there. rate: its learning rate.
-        scores: on the held-out images, by learning rate, in rising order.
-        edge: `smallest` or `largest` if the best rate is that of all tried, else "".
+        heads: the batch of heads with the best one, in evaluation mode. chosen: its index there. rate: its learning
+            rate.
+        scores: scores on the held-out images by learning rate, in rising order.
+        edge: `smallest` or `largest` if the best rate is the smallest or largest of all tried, else "".
     """
 
     heads: Any
@@ -62,7 +63,7 @@ def sweep_rates(
     held_out: FeatureCache,
     runtime: Runtime,
 ) -> RateSweep:
-    """Fit a head per learning rate and choose the best; the same call resumes.
+    """Fit one head per learning rate and choose the best; the same call resumes.
 
     Raises:
         CheckpointError: see `fit_heads`.
@@ -103,21 +104,21 @@ def sweep_rates(
 
 
 def edge_of(rate: float, tried: dict[float, float]) -> str:
-    """`smallest` or `largest` where a rate is that of several, else ""."""
+    """`smallest` or `largest` if the rate is the smallest or largest of several tried, else ""."""
     if len(tried) < 2:
         return ""
     return "smallest" if rate == min(tried) else "largest" if rate == max(tried) else ""
 
 
 def beyond(tried: dict[float, float], edge: str) -> tuple[float, ...]:
-    """More rates beyond an edge, in the ratio of the last two there."""
+    """More rates beyond an edge, spaced by the ratio of the last two rates there."""
     ordered = sorted(tried, reverse=edge == "smallest")
     ratio = ordered[-1] / ordered[-2]
     return tuple(float(f"{ordered[-1] * ratio**power:.3g}") for power in range(1, MORE + 1))
 
 
 def _comment(task: CachedTask, rate: float, scores: dict[float, float], edge: str, runtime: Runtime) -> None:
-    """Log which head was chosen, and whether a wider search could help."""
+    """Print which head was chosen, and whether a wider search could help."""
     listed = ", ".join(f"{one:g}: {score:.4g}" for one, score in scores.items())
     runtime.say(f"{task.score_name} on held-out images by learning rate: {listed}; chosen: {rate:g}")
     if edge:
@@ -134,7 +135,7 @@ def _fitted(
     with seeded(config.seed):
         heads = task.build(cache.shape.channels + cache.shape.cls_channels, len(config.learning_rates))
     heads.to(runtime.device)
-    # The stage is keyed by its inputs: other features or labels start a new fit, even with the same command.
+    # The folder's name depends on the inputs: other features or labels start a new fit, even with the same command.
     folder = runtime.cache_folder / f"fit-{config_hash(config)[:12]}-{steps}-{cache.identity[:12]}"
     make_directory(folder)
     optimizer = HeadsAdamW(
@@ -173,7 +174,7 @@ def _announce(
     folder: Path,
     runtime: Runtime,
 ) -> None:
-    """Announce the fit's time, measured on a few steps of a copy, before it starts."""
+    """Print how long the fit takes, measured on a few steps of a copy, before it starts."""
     trial = copy.deepcopy(heads).train()
     times = []
     for step in range(min(_MEASURED, steps)):

@@ -1,4 +1,4 @@
-"""Dense tasks: images one at a time through a model, each to an outcome or to files."""
+"""Score and save for dense tasks: run the model on one image at a time, and turn results into outcomes or files."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +18,12 @@ def one_by_one(
     samples: Any,
     outcome: Callable[[DenseSample, np.ndarray], Outcome],
 ) -> Iterator[Outcome]:
-    """Outcomes of all samples, in order.
+    """Yield the outcomes of all samples, in order.
 
     Args:
-        model: an image (row, column, 3) uint8 to a value for every pixel.
-        samples: images with truth.
-        outcome: sample and prediction to what is counted.
+        model: maps an image (row, column, 3) uint8 to one value per pixel.
+        samples: images with ground truth.
+        outcome: given sample and prediction, returns the outcome.
 
     Raises:
         DataError: if a sample cannot be used.
@@ -34,10 +34,10 @@ def one_by_one(
 
 
 def save_map(shown: np.ndarray, values: np.ndarray, image: ImageFile, out: Path) -> list[Path]:
-    """Write a picture (row, column, 3) uint8 as NAME.png and values as NAME.npy; returns the files.
+    """Write a picture (row, column, 3) uint8 as NAME.png and values as NAME.npy; return the files.
 
     Raises:
-        DataError: if one cannot be written.
+        DataError: if a file cannot be written.
     """
     files = [image.within(out, suffix) for suffix in (".png", ".npy")]
     save_picture(Image.fromarray(shown), files[0])
@@ -46,7 +46,7 @@ def save_map(shown: np.ndarray, values: np.ndarray, image: ImageFile, out: Path)
 
 
 def without_truth(table: ScoreTable, data: Any, test: Any) -> Summary:
-    """Number of images without any truth: the first of their `scores` is NaN."""
+    """Count the images without known ground truth: the first of their `scores` is NaN."""
     unknown = int(np.isnan(table.values["scores"][:, 0]).sum())
     lines = (f"{unknown} images have no pixel whose truth is known and scored",)
     return Summary(facts={"images_without_truth": unknown}, lines=lines if unknown else ())

@@ -1,4 +1,4 @@
-"""Sliding windows: an image larger than the training crop is predicted window by window, and overlaps are averaged.
+"""Predict a large image by sliding windows: window by window, with overlaps averaged.
 
 Source: the `slide` test mode of mmsegmentation 0.x.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows start along an axis: every `stride`, the last one moved inside; one at 0 where all fits."""
+    """Starts of the windows along an axis: every `stride`, the last one moved inside; only 0 if one window suffices."""
     count = max(-(-(length - window) // stride), 0) + 1
     return [max(min(number * stride, length - window), 0) for number in range(count)]
 
@@ -24,11 +24,11 @@ def slide(
     *,
     at_once: int = 8,
 ) -> Float[Tensor, "batch class row column"]:
-    """Mean over windows of the predictions.
+    """Average the predictions for all windows.
 
     Args:
-        images: of one size.
-        predict: windows (batch, 3, row, column) to maps (batch, class, row, column) of the same size.
+        images: images of one size.
+        predict: maps windows (batch, 3, row, column) to maps (batch, class, row, column) of the same size.
         window, stride: rows and columns.
         at_once: largest batch of windows for `predict`.
     """

@@ -1,8 +1,8 @@
-"""Dense truth as stored beside cached features: file, encoding and decoding.
+"""Dense ground truth as stored next to cached features: files, encoding and decoding.
 
 classes   target.u8    (view, row, column), 255 ignored
 metres    target.u16   (view, row, column) in units of `unit` metres, 0 unknown
-normals   target.i8    (view, row, column, 3) in units of 1/127, (0, 0, 0) unknown; off by less than 0.4 degrees
+normals   target.i8    (view, row, column, 3) in units of 1/127, (0, 0, 0) unknown; error below 0.4 degrees
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ class StoredTarget:
     """How a kind of target is stored.
 
     Attributes:
-        file: its name in the cache folder.
-        dtype: of its numbers.
-        store, read: values to stored numbers and back, given the metres of one unit.
+        file: name of the file in the cache folder.
+        dtype: number type in the file.
+        store, read: convert values to stored numbers and back, given the metres per unit.
         parts: shape of one pixel's value, as further axes.
     """
 

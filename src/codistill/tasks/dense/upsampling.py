@@ -1,4 +1,4 @@
-"""How scores of tokens become scores of pixels: bilinearly (the protocols), or guided by the image's own edges."""
+"""Upsample scores of tokens to scores of pixels: bilinearly (as in the protocols), or guided by edges in the image."""
 
 from typing import Literal, get_args
 
@@ -13,21 +13,21 @@ Upsampling = Literal["bilinear", "jbu"]
 
 
 def check_upsampling(name: str) -> None:
-    """ConfigError for an unknown way."""
+    """Raise ConfigError for an unknown method."""
     if name not in get_args(Upsampling):
         raise ConfigError(unknown_name("upsample", name, get_args(Upsampling)))
 
 
 def guided(scores: Tensor, images: Tensor, features: FrozenFeatures, factor: int | None = None) -> Tensor:
-    """Scores of tokens (batch, score, row, column), magnified by joint bilateral upsampling.
+    """Upsample scores of tokens (batch, score, row, column) by joint bilateral upsampling.
 
-    The same as upsampling the features and scoring them then, for heads that are linear in evaluation.
+    For heads that are linear in evaluation mode, this equals upsampling the features and then scoring them.
 
     Args:
-        scores: a linear head's, of the features of `images`.
-        images: ImageNet-normalized, as the features saw them before padding.
-        features: with the patch size.
-        factor: how many times finer; None: one score per pixel of the padded images.
+        scores: scores of a linear head for the features of `images`.
+        images: ImageNet-normalized, before the padding for the encoder.
+        features: the frozen features, which know the patch size.
+        factor: upsampling factor; None: one score per pixel of the padded images.
     """
     size = (images.shape[-2], images.shape[-1])
     guide = pad(images, center_padding(size, features.patch_size))

@@ -1,6 +1,7 @@
-"""What training views of dense tasks share: windows, padding, resizing, colours.
+"""Shared parts of the training views of dense tasks: windows, padding, resizing, colours.
 
-Arrays (row, column, …) in and out; draws come from the generator that is passed in, in the order of the text.
+Functions take and return arrays (row, column, …). Random numbers come from the generator that is passed in, in the
+order of the code.
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +25,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class SurfaceViews(ABC):
-    """Makes training views of surfaces by a protocol: mirrored, cropped and recoloured at random."""
+    """Makes training views of images with depth or normals by a protocol: mirrored, cropped, recoloured at random."""
 
     protocol: Any
 
@@ -34,14 +35,14 @@ class SurfaceViews(ABC):
 
     @abstractmethod
     def prepared(self, sample: DenseSample) -> Pair:
-        """What every view is cut from."""
+        """The image and target from which every view is cut."""
 
     def turned(self, image: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> Pair:
-        """Rotated at random; unchanged unless a task overrides it."""
+        """Rotate at random; a task may override this, the default changes nothing."""
         return image, target
 
     def mirrored(self, target: np.ndarray) -> np.ndarray:
-        """The target of the mirrored image."""
+        """The target for the mirrored image."""
         return target[:, ::-1]
 
     def __call__(self, sample: DenseSample, rng: np.random.Generator) -> View:
@@ -58,7 +59,7 @@ class SurfaceViews(ABC):
 
 
 def random_window(shape: tuple[int, ...], size: tuple[int, int], rng: np.random.Generator) -> Window:
-    """A window of (rows, columns) somewhere in an array; from its start where it is smaller."""
+    """A random window of (rows, columns) in an array; an axis that is shorter than the window is taken whole."""
     starts = [
         int(rng.integers(0, max(side - length, 0) + 1)) for side, length in zip(shape[:2], size, strict=True)
     ]
@@ -66,7 +67,7 @@ def random_window(shape: tuple[int, ...], size: tuple[int, int], rng: np.random.
 
 
 def padded(image: np.ndarray, target: np.ndarray, size: tuple[int, int], unknown: int = 0) -> View:
-    """A view of that size: black, and of an unknown target, below and to the right of a smaller image."""
+    """Make a view of a given size; below and to the right of a smaller image it is black with an unknown target."""
     rows, columns = target.shape[:2]
     pixels = np.zeros((*size, 3), dtype=image.dtype)
     values = np.full((*size, *target.shape[2:]), unknown, dtype=target.dtype)
@@ -75,13 +76,13 @@ def padded(image: np.ndarray, target: np.ndarray, size: tuple[int, int], unknown
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image at (rows, columns): mean of the area when shrinking, else bilinear."""
+    """Resize an image to (rows, columns): area mean when shrinking, else bilinear."""
     method = cv2.INTER_AREA if size[0] < image.shape[0] else cv2.INTER_LINEAR
     return cv2.resize(image, size[::-1], interpolation=method)
 
 
 def recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """With probability one half: a power, a factor, and a factor per channel, on 0 to 255 (fp32), then clipped.
+    """With probability one half, apply a power, a factor and a factor per channel to colours 0 to 255 (fp32), and clip.
 
     Source: the NYU pipeline of the Monocular-Depth-Estimation-Toolbox as DINOv2 uses it.
     """

@@ -1,4 +1,4 @@
-"""The embedded world's samples as images with dense truth of any kind."""
+"""Samples of the embedded world as images with dense ground truth of any kind."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class WorldSamples:
 
     Attributes:
         samples: a data set of the world.
-        target: a sample to its dense truth (a module-level function, since workers pickle it).
+        target: given a sample, returns its dense ground truth (a module-level function, since workers pickle it).
     """
 
     samples: WorldDataset[Any]
@@ -26,7 +26,7 @@ class WorldSamples:
 
     @property
     def groups(self) -> Groups:
-        """One group per scene: a room has two views."""
+        """One group per scene, since a room has two views."""
         return Groups(self.samples.scenes(), "scenes")
 
     def __len__(self) -> int:
@@ -37,11 +37,11 @@ class WorldSamples:
         return DenseSample(sample.image.numpy(), self.target(sample), sample.name)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The sample's shard, and its index there."""
+        """The sample's shard, and its index in the shard."""
         return self.samples.inputs_of(index)
 
 
 def world_surfaces(world: World, split: str, target: Callable[[Any], np.ndarray]) -> WorldSamples:
-    """Those of the world's rooms and objects that exist: the data sets with surfaces."""
+    """Samples of the domains with surfaces, rooms and objects, as far as the world has them."""
     domains = tuple(domain for domain in ("rooms", "objects") if domain in world.domains)
     return WorldSamples(world.depth(split, domains or ("rooms",)), target)

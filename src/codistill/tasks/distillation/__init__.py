@@ -1,1 +1,1 @@
-"""How well a student predicts its teachers on held-out images, beside baselines that know no student."""
+"""Measure how well a student predicts its teachers on held-out images, next to baselines without a student."""

@@ -1,8 +1,8 @@
-"""Cosine similarity between predicted and true teacher tokens on held-out images, per image.
+"""Compute the cosine similarity between predicted and true teacher tokens, per held-out image.
 
-The baseline beside a run's student is ridge regression from raw patch pixels and position, fitted on the run's own
-training images (augmented as in training); another run, e.g. with a frozen random encoder, takes the same code.
-Similarities are taken in the standardized space, where predicting the mean token scores 0.
+The baseline for a run's student is ridge regression from raw patch pixels and position, fitted on the run's own
+training images (augmented as in training). Another run, e.g. with a frozen random encoder, is evaluated by the same
+code. Similarities are computed between standardized tokens, where predicting the mean token scores 0.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,18 +25,18 @@ from codistill.types import Batch, TokenKind
 
 @dataclass(frozen=True)
 class PerImage:
-    """Held-out similarities of one method: value, source and name of each image."""
+    """Similarities of one method on held-out images: value, source and name of each image."""
 
     values: np.ndarray
     sources: tuple[str, ...]
     names: tuple[str, ...]
 
     def of_source(self, source: str) -> np.ndarray:
-        """The values of one source's images."""
+        """The values for one source's images."""
         return self.values[[name == source for name in self.sources]]
 
     def groups(self, sources: Sequence[SourceConfig], source: str | None = None) -> Groups:
-        """Groups of all images, or of one source's, by the sources' rules.
+        """Groups of all images, or of one source's, by the rules that the sources define.
 
         Raises:
             DataError: if a source's rule does not fit one of its images.
@@ -55,23 +55,23 @@ class PerImage:
 
 @dataclass(frozen=True)
 class TargetReader:
-    """Standardized patch targets of one teacher for batches of a run."""
+    """Computes the standardized patch targets of one teacher for batches of a run."""
 
     bank: TeacherBank
     teacher: str
     standardizer: TargetStandardizer
 
     def __call__(self, batch: Batch) -> Tensor:
-        """(image, patch, channel), standardized by the run's own statistics."""
+        """Targets (image, patch, channel), standardized by the run's own statistics."""
         raw = {self.teacher: self.bank(batch.images, {})[self.teacher]}
         return self.standardizer.running(raw)[self.teacher].patches
 
 
 def target_reader(student: Student, bank: TeacherBank, teacher: str) -> TargetReader:
-    """A `TargetReader` for one of a student's teachers.
+    """Make a `TargetReader` for one of a student's teachers.
 
     Raises:
-        ConfigError: for an unknown teacher, one without patch targets, or another one of the same name.
+        ConfigError: if the teacher is unknown, has no patch targets, or is another encoder under the same name.
     """
     kinds: dict[str, tuple[TokenKind, ...]] = {target.name: target.kinds for target in student.targets}
     if teacher not in kinds:
@@ -91,7 +91,7 @@ def target_reader(student: Student, bank: TeacherBank, teacher: str) -> TargetRe
 
 @torch.inference_mode()
 def student_similarity(student: Student, reader: TargetReader, batches: Iterable[Batch]) -> PerImage:
-    """Per held-out image: mean over patches of cos(student's projection, teacher's token)."""
+    """Per held-out image, the mean over patches of cos(student's projected token, teacher's token)."""
 
     def values() -> Iterator[tuple[Batch, Tensor]]:
         for batch in batches:
@@ -106,7 +106,7 @@ def student_similarity(student: Student, reader: TargetReader, batches: Iterable
 def ridge_similarity(
     reader: TargetReader, training: Iterable[Batch], batches: Iterable[Batch], patch_size: int
 ) -> tuple[PerImage, float]:
-    """The same for ridge regression from patch pixels and position, and the chosen penalty."""
+    """The same for ridge regression from patch pixels and position; also returns the chosen penalty."""
     parts = [(patch_features(b.images, patch_size), reader(b).flatten(0, 1)) for b in training]
     weights, penalty = fit_ridge(parts)
 

@@ -1,6 +1,6 @@
 """Ridge regression in closed form: the baseline that predicts tokens from raw pixels and position.
 
-The penalty is chosen on a held-in part of the training data.
+The penalty is chosen on a held-out part of the training data.
 """
 
 import torch
@@ -11,13 +11,13 @@ from codistill.errors import DataError
 from codistill.nn.moments import RidgeSums
 
 PENALTIES = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Candidates, as multiples of the features' mean square."""
+"""Candidate penalties, as multiples of the features' mean square."""
 
 
 def patch_features(
     images: Float[Tensor, "batch 3 row column"], patch_size: int
 ) -> Float[Tensor, "token feature"]:
-    """Per patch its raw (normalized) pixels, its row and column as one-hot words, and 1.
+    """Features of each patch: its raw (normalized) pixels, and its position as a one-hot vector.
 
     Tokens are (image, patch) in row-major order, as in `Tokens.patches`.
     """
@@ -30,7 +30,7 @@ def patch_features(
 
 
 def fit_ridge(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, float]:
-    """Ridge weights and the penalty chosen: the last fifth of the parts picks it, then all are used.
+    """Fit ridge weights; the last fifth of the parts chooses the penalty, then all parts are used.
 
     Args:
         parts: (token, feature) and (token, channel) pairs, e.g. one per batch; at least two.

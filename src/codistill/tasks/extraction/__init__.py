@@ -1,1 +1,1 @@
-"""Dense features in bulk: any source and encoder in, sharded half-precision tokens on disk out, and their reader."""
+"""Extract dense features in bulk: any source and encoder, half-precision tokens in shards on disk, and their reader."""

@@ -1,4 +1,4 @@
-"""Shards whose images changed: found by the file stamps in their headers, and written anew."""
+"""Find shards whose images changed, by the file stamps in their headers, so that they are written again."""
 
 import json
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from codistill.files.writing import remove_quietly
 from codistill.tasks.extraction.layout import INDEX, FeatureSpec, shard_path
 
 HEADER = "inputs"
-"""Key in a shard's header."""
+"""Key of the inputs in a shard's header."""
 
 
 def shard_inputs(source: Source, rows: Sequence[int]) -> Inputs:
-    """Inputs of some images: their names in the source, and the stamps of the files that hold them."""
+    """Inputs of some images: their names in the source, and the stamps of the files that contain them."""
     stamper = Stamper()
     return Inputs(
         tuple(
@@ -30,7 +30,7 @@ def shard_inputs(source: Source, rows: Sequence[int]) -> Inputs:
 
 
 def _stamp_text(source: Source, row: int) -> str:
-    """What tells an image without a file (one in a store) from a later one; empty for images with files."""
+    """Text that distinguishes an image without a file (one in a store) from a later version; empty if it has files."""
     stamp = None if source.files_of(row) else source.stamp_of(row)
     return "" if stamp is None else f"{stamp.size} {stamp.modified_ns}"
 
@@ -38,7 +38,7 @@ def _stamp_text(source: Source, row: int) -> str:
 def changed_shards(
     folder: Path, spec: FeatureSpec, source: Source, shards: Sequence[int]
 ) -> tuple[list[int], str]:
-    """Which of some shards exist, but hold other images than the source has now.
+    """Find the shards that exist but hold other images than the source has now.
 
     Returns:
         Their numbers, and a description of the first one's change.
@@ -56,14 +56,14 @@ def changed_shards(
 
 
 def remove_shards(folder: Path, stale: Sequence[int]) -> None:
-    """Remove some shards, and the index first, so that the folder counts as unfinished."""
+    """Remove some shards; the index is removed first, so that the folder counts as unfinished."""
     remove_quietly(folder / INDEX)
     for shard in stale:
         remove_quietly(shard_path(folder, shard))
 
 
 def surplus_shards(folder: Path, spec: FeatureSpec) -> list[int]:
-    """Shards beyond the last one, of images that the source no longer has."""
+    """Shards beyond the last one, with images that the source no longer has."""
     numbers = (int(path.stem.removeprefix("shard_")) for path in folder.glob("shard_*.safetensors"))
     return sorted(number for number in numbers if number >= spec.shards)
 

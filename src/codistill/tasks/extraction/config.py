@@ -1,4 +1,4 @@
-"""Which features of which images are kept, and how."""
+"""Config of an extraction: which features of which images are stored, and how."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,17 +11,17 @@ from codistill.tasks.shared.features import FeatureConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """What an extraction keeps.
+    """What an extraction stores.
 
     Attributes:
-        features: encoder and blocks; several blocks are kept side by side.
+        features: encoder and blocks; several blocks are stored side by side.
         size: square side in pixels, rounded to whole patches.
         fit: `crop`: the central square of an image; `stretch`: all of it.
         kinds: `patch`, `cls` or `patch+cls`, as far as the encoder has them.
-        dtype: of the files.
-        precision: of the encoder; `auto`: bf16 on a GPU; `fast`: also on a CPU where it is faster.
-        batch_size: images at a time.
-        shard_images: images of a shard; None: about 1 GiB.
+        dtype: number type of the files.
+        precision: precision of the encoder; `auto`: bf16 on a GPU; `fast`: also on a CPU where it is faster.
+        batch_size: images per batch.
+        shard_images: images per shard; None: about 1 GiB.
         limit: number of images, from the first; None: all.
     """
 

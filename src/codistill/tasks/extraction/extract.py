@@ -1,6 +1,6 @@
-"""The extraction itself: batches of images in, one file after the other out.
+"""Encode batches of images and write the shards, one file after the other.
 
-Size and time are announced first, measured on the first images; existing shards are kept.
+Size and time are announced first, measured on the first images. Existing shards are kept.
 """
 
 import time
@@ -20,23 +20,23 @@ from codistill.tasks.extraction.layout import DTYPES, FeatureSpec, header_of, sh
 from codistill.types import BadImage, Batch, Tokens
 
 Encode = Callable[[Tensor], Sequence[Tokens]]
-"""Images (batch, 3, row, column) to tokens: one `Tokens` for each block that is kept."""
+"""Encodes images (batch, 3, row, column): returns one `Tokens` per stored block."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The shards that a process writes: those whose number modulo `count` is `index`."""
+    """The shards that one process writes: those whose number modulo `count` is `index`."""
 
     index: int = 0
     count: int = 1
 
     def of(self, shards: Sequence[int]) -> list[int]:
-        """This process's shards, chosen by their numbers, so that no two processes write the same one."""
+        """This process's shards, selected by number, so that no two processes write the same one."""
         return [shard for shard in shards if shard % self.count == self.index]
 
 
 def batches_of(spec: FeatureSpec, shards: Iterable[int]) -> list[range]:
-    """Image numbers of every batch of some shards; a batch never crosses into the next shard."""
+    """Image numbers of every batch of some shards; a batch never extends into the next shard."""
     ranges = []
     for shard in shards:
         rows = spec.rows_of(shard)
@@ -57,11 +57,11 @@ def write_shards(
 
     Args:
         folder, spec: the output and its contents.
-        shards: to write.
+        shards: numbers of the shards to write.
         batches: those of `batches_of(spec, shards)`, in order.
-        encode: images to tokens.
-        inputs: image numbers to their inputs; called before the images are read.
-        done: called after each batch with its number of images and the bad ones.
+        encode: encodes images to tokens.
+        inputs: given image numbers, returns their inputs; called before the images are read.
+        done: called after each batch with its number of images and the images that could not be used.
 
     Raises:
         DataError: if tokens do not fit the number type.
@@ -100,7 +100,7 @@ def _until(stream: Iterator[Batch], images: int) -> Iterator[Batch]:
 
 
 def tensors_of(blocks: Sequence[Tokens], spec: FeatureSpec) -> dict[str, Tensor]:
-    """Tokens under the names of a shard's tensors."""
+    """Name the tokens as in a shard."""
     found = {}
     for prefix, tokens in zip([f"block{b}." for b in spec.blocks] or [""], blocks, strict=True):
         found[f"{prefix}patches"] = tokens.patches
@@ -110,7 +110,7 @@ def tensors_of(blocks: Sequence[Tokens], spec: FeatureSpec) -> dict[str, Tensor]
 
 
 def _narrowed(tensor: Tensor, spec: FeatureSpec, batch: Batch) -> Tensor:
-    """A copy on the host in the folder's number type."""
+    """A copy on the host, in the number type of the folder."""
     narrow = tensor.to(DTYPES[spec.dtype]).cpu()
     if not narrow.isfinite().all():
         raise DataError(
@@ -133,7 +133,7 @@ def _save(
 
 
 def seconds_per_image(batches: Iterable[Batch], encode: Encode) -> float:
-    """Seconds per image on the second of two batches, loading and encoding in turn: an upper bound."""
+    """Seconds per image, measured on the second of two batches with loading and encoding in turn: an upper bound."""
     spent, images = 0.0, 1
     stream = iter(batches)
     while True:

@@ -1,7 +1,7 @@
-"""A source's images in order, all of one square size, in batches; images that cannot be used keep their place.
+"""Images of a source in order, in batches of one square size; images that cannot be used keep their place.
 
-A batch always covers the requested images, so that batches do not depend on damaged ones: those become black pictures,
-named in `Batch.bad`, and are dropped before writing.
+A batch always has all requested images, so that batches do not depend on damaged ones. A damaged image becomes a black
+picture, is named in `Batch.bad`, and is dropped before writing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ from codistill.types import BadImage, Batch
 
 
 class SquareImages(RequestedImages):
-    """Requests to raw batches of exactly the requested images."""
+    """Turns requests into raw batches of exactly the requested images."""
 
     def __init__(self, source: Source, fit: Fit) -> None:
         super().__init__((source,))
@@ -58,7 +58,7 @@ def image_batches(
     workers: int | None,
     device: torch.device,
 ) -> Iterable[Batch]:
-    """A batch for each group of image numbers, in that order, on the device and ImageNet-normalized."""
+    """One batch per group of image numbers, in that order, on the device and ImageNet-normalized."""
 
     def request(number: int) -> Request:
         item = np.asarray(ranges[number], dtype=np.int64)

@@ -2,12 +2,12 @@
 
     DIR/features.json              encoder, sizes, source, images (`FeatureSpec`)
         shard_00000.safetensors    `patches` (image, patch, channel), `cls` (image, channel); with several blocks,
-                                   `block8.patches` …; in the header, the images' names, those left out, and the
+                                   `block8.patches` …; in the header, names of the images, those left out, and the
                                    stamps of their files
         index.parquet              name, shard, row of every image; written once all shards exist
 
-A shard is written whole or not at all: an interrupted extraction resumes with the missing shards, and writes those anew
-whose images changed.
+A shard is written atomically. An interrupted extraction resumes with the missing shards, and with those whose images
+changed.
 """
 
 import json
@@ -28,7 +28,7 @@ SPEC, INDEX, PATTERN = "features.json", "index.parquet", "shard_{:05d}.safetenso
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 FORMAT_VERSION = 1
 _SHARD_BYTES = 2**30
-"""Bytes of the disk that stay free."""
+"""Approximate size of a shard in bytes."""
 
 Fit = Literal["crop", "stretch"]
 
@@ -38,23 +38,24 @@ class FeatureSpec:
     """The contents of a folder of features.
 
     Attributes:
-        source: of the images, as given by the user.
+        source: source of the images, as given by the user.
         images: number of the source's images.
-        encoder, licence: name, and licence of its weights.
+        encoder, licence: name of the encoder, and licence of its weights.
         image_size: side in pixels of the square images that the encoder saw.
         fit: `crop`: shorter side resized, then the central square; `stretch`: both sides resized.
         grid: rows and columns of patch tokens.
-        dim: channels.
-        blocks: whose outputs, 0-based; empty: the encoder's output.
-        norm: whether its final norm was applied.
-        teacher: onto which a student's tokens are projected; empty: the encoder's own tokens.
+        dim: channels of a token.
+        blocks: blocks whose outputs are stored, 0-based; empty: the encoder's output.
+        norm: whether the encoder's final norm was applied.
+        teacher: teacher onto which a student's tokens are projected; empty: the encoder's own tokens.
         kinds: `cls` and/or `patch`.
         dtype: `fp16`, `bf16`, `fp32`.
-        images_per_shard, batch_size: how images are cut; tokens may depend on the batch in their last digits.
+        images_per_shard, batch_size: how images are divided into shards and batches; the last digits of tokens may
+            depend on the batch.
         weights: SHA-256 over architecture and weights of the encoder or student; empty in folders of older versions.
-        precision: in which the encoder computed.
+        precision: precision of the encoder.
         limit: number of the source's images, from the first; None: all.
-        denormalized: projections are in the teacher's own space.
+        denormalized: whether projections are in the teacher's own feature space.
     """
 
     source: str
@@ -83,7 +84,7 @@ class FeatureSpec:
         return -(-self.images // self.images_per_shard)
 
     def rows_of(self, shard: int) -> range:
-        """The source's images that a shard covers."""
+        """Indices of the source's images that belong to a shard."""
         start = shard * self.images_per_shard
         return range(start, min(start + self.images_per_shard, self.images))
 
@@ -121,10 +122,10 @@ def missing_shards(folder: Path, spec: FeatureSpec) -> list[int]:
 
 
 def read_spec(folder: Path) -> FeatureSpec:
-    """The contents of a folder, from features.json.
+    """Read features.json of a folder.
 
     Raises:
-        DataError: if it holds no features, or features.json is damaged or of a newer version.
+        DataError: if the folder holds no features, or features.json is damaged or of a newer version.
     """
     path = folder / SPEC
     try:
@@ -168,10 +169,10 @@ def begin(folder: Path, spec: FeatureSpec) -> None:
 
 
 def check_space(folder: Path, spec: FeatureSpec, images: int) -> str:
-    """A sentence with the size of what is still to be written.
+    """State the size of what is still to be written, in one sentence.
 
     Raises:
-        ConfigError: if the disk has less.
+        ConfigError: if the disk has less free space.
     """
     what = f"{images} images of {size_text(spec.bytes_per_image)} each"
     advice = "Name a larger disk (--out), a smaller --size, --kinds cls, or some of the images (--limit)."
@@ -179,5 +180,5 @@ def check_space(folder: Path, spec: FeatureSpec, images: int) -> str:
 
 
 def header_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """Header of a safetensors file: text by name."""
+    """Header of a safetensors file: JSON text by name."""
     return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}

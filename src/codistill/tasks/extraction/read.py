@@ -1,4 +1,4 @@
-"""Reader of extracted features: tokens of any images by number or name, straight from the files.
+"""Read extracted features: tokens of any images by number or name, directly from the files.
 
 features = open_features("features/photos")
 len(features), features.names[7], features.spec.grid
@@ -26,7 +26,7 @@ from codistill.types import Tokens
 
 
 def read_header(path: Path) -> tuple[list[str], list[tuple[str, str]]]:
-    """Names of a shard's images, and (name, reason) of those that were left out.
+    """Read the names of a shard's images, and (name, reason) of those that were left out.
 
     Raises:
         DataError: if the file is damaged.
@@ -70,7 +70,7 @@ def write_index(folder: Path) -> tuple[int, int]:
 
 
 class Features:
-    """A folder of extracted features. Images are numbered as in the source, without those that were left out.
+    """A folder of extracted features; images are numbered as in the source, without those that were left out.
 
     Args:
         folder: finished output of `codistill extract`.
@@ -110,7 +110,7 @@ class Features:
         return self.tokens([number] if isinstance(number, int) else number)
 
     def by_name(self, name: str) -> Tokens:
-        """Tokens of an image by its name in the source.
+        """Tokens of an image, found by its name in the source.
 
         Raises:
             DataError: for an unknown name.
@@ -121,14 +121,14 @@ class Features:
         return self[self._numbers[name]]
 
     def tokens(self, numbers: Sequence[int], block: int | None = None) -> Tokens:
-        """Tokens of some images, in the order given, in the number type of the files.
+        """Tokens of some images, in the given order and in the number type of the files.
 
         Args:
-            numbers: of the images; negative ones count from the end.
-            block: whose tokens, if several blocks were kept; None: the last one.
+            numbers: numbers of the images; negative ones count from the end.
+            block: block whose tokens are read, if several were stored; None: the last one.
 
         Raises:
-            DataError: for a block that was not kept, or a damaged shard.
+            DataError: if the block was not stored, or a shard is damaged.
             IndexError: for a number out of range.
         """
         spec = self.spec
@@ -162,7 +162,7 @@ class Features:
 
 
 def open_features(folder: str | Path) -> Features:
-    """Features that `codistill extract` wrote.
+    """Open features that `codistill extract` wrote.
 
     Raises:
         DataError: if there are none, they are not finished, or they are damaged.

@@ -1,6 +1,6 @@
-"""An extraction from start to end: a source and a config in, a folder of features out; the same call resumes.
+"""Run an extraction from start to end: from a source and a config to a folder of features; the same call resumes.
 
-Several processes share a folder: each makes its own part of the files, and the last one writes the index.
+Several processes can share a folder: each makes its own part of the files, and the last one writes the index.
 """
 
 import hashlib
@@ -41,8 +41,8 @@ def extract(
     """Write the shards of a part that are missing, or whose images changed.
 
     Args:
-        source: of the images.
-        config: which features to keep.
+        source: source of the images.
+        config: which features to store.
         part: which shards this process writes.
         runtime: where and how to compute; its console announces size and time first.
         dry_run: announce only, write nothing.
@@ -92,7 +92,7 @@ def extract(
 def spec_of(
     source: Source, config: Extraction, features: FrozenFeatures, encode: Encode, device: torch.device
 ) -> FeatureSpec:
-    """The contents of the folder, found by encoding one black image.
+    """Determine the contents of the folder by encoding one black image.
 
     Raises:
         ConfigError: if the encoder has no such blocks or tokens.
@@ -133,7 +133,7 @@ def spec_of(
 
 
 def _fingerprint(features: FrozenFeatures) -> str:
-    """SHA-256 over the encoder's architecture and all weights, those of the projectors included."""
+    """SHA-256 over the encoder's architecture and all weights, including those of projectors."""
     digest = hashlib.sha256(json.dumps(as_json(features.encoder.architecture()), sort_keys=True).encode())
     add_weights(digest, features.encoder if features.student is None else features.student)
     return digest.hexdigest()
@@ -142,7 +142,7 @@ def _fingerprint(features: FrozenFeatures) -> str:
 def _announce(
     spec: FeatureSpec, shards: Sequence[int], source: Source, encode: Encode, runtime: Runtime
 ) -> None:
-    """Size and time, before anything is written."""
+    """Print size and time before anything is written."""
     images = sum(len(spec.rows_of(shard)) for shard in shards)
     runtime.say(
         f"{spec.encoder}{f' onto {spec.teacher}' if spec.teacher else ''} (licence: {spec.licence}): "
@@ -168,7 +168,7 @@ def _announce(
 def _write(
     spec: FeatureSpec, shards: Sequence[int], source: Source, encode: Encode, runtime: Runtime
 ) -> list[BadImage]:
-    """Write the shards; returns the images left out."""
+    """Write the shards; return the images left out."""
     bad: list[BadImage] = []
     ranges = batches_of(spec, shards)
     if not ranges:

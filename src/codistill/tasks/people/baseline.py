@@ -1,4 +1,4 @@
-"""The baseline that every head must beat: the training people's mean body, placed at each detection."""
+"""A baseline that every head must beat: the mean body of the training people, placed at each of a head's detections."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ from codistill.heads.human_mesh.targets import PeopleTruth
 
 @dataclass(frozen=True)
 class MeanBody:
-    """Mean rotations, the root's in camera coordinates, and mean shape."""
+    """Mean rotations (that of the root in camera coordinates) and mean shape."""
 
     rotmat: Float[Tensor, "rotation 3 3"]
     shape: Float[Tensor, " shape"]
 
     @classmethod
     def of(cls, truths: Iterable[PeopleTruth], shape_limit: float = float("inf")) -> "MeanBody":
-        """The mean of labelled people; of rotations, the rotation nearest to their mean matrix (chordal mean).
+        """The mean of labelled people; for rotations, the rotation nearest to their mean matrix (chordal mean).
 
         Raises:
             DataError: if nobody has parameters.
@@ -38,7 +38,7 @@ class MeanBody:
         return cls(nearest_rotation(matrices / count).float(), (shapes / count).float())
 
     def in_place_of(self, people: PeoplePrediction) -> PeoplePrediction:
-        """The same people at the same places, with the mean body."""
+        """The same people at the same places, each with the mean body."""
         count, device = len(people), people.rotmat.device
         return replace(
             people,
@@ -49,7 +49,7 @@ class MeanBody:
 
 
 def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """The rotation with the least squared difference to a matrix."""
+    """The rotation with the smallest squared difference from a matrix."""
     left, _, right = torch.linalg.svd(matrix)
     sign = torch.ones_like(left[..., 0])
     sign[..., 2] = torch.linalg.det(left @ right)

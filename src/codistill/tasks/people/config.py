@@ -1,4 +1,4 @@
-"""How a human-mesh head is fitted: the saved config, and its recipes."""
+"""Config of a fit of a human-mesh head, saved with it, and recipes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -15,11 +15,11 @@ from codistill.tasks.shared.trained_fit import TrainedFit
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleProtocol:
-    """How images are brought to a fitted head, and what its answers are.
+    """How images are resized for a fitted head, and which body model its answers are for.
 
     Attributes:
-        size: side of the square that the encoder sees, pixels.
-        body, n_shape, body_licence: of the body model that it was fitted on.
+        size: side of the encoder's square input, pixels.
+        body, n_shape, body_licence: name, number of shape coefficients and licence of the body model it was fitted on.
     """
 
     size: int
@@ -30,10 +30,10 @@ class PeopleProtocol:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleHeadConfig:
-    """The cross-attention head's sizes that do not follow from encoder and body model; see `HumanMeshConfig`.
+    """Sizes of the cross-attention head, except those that follow from encoder and body model; see `HumanMeshConfig`.
 
     Attributes:
-        dim, depth, num_heads, head_dim, hidden: of its blocks.
+        dim, depth, num_heads, head_dim, hidden: sizes of its blocks.
         window: cells above, below and beside a person's head from which rotations are read (1 4 2 suits 12 cells a
             side); None: rotations are learnt.
     """
@@ -48,15 +48,15 @@ class PeopleHeadConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleFit(TrainedFit):
-    """How a head is fitted; by default, in minutes on one machine, on stored tokens.
+    """How a human-mesh head is fitted; by default in minutes on one machine, on stored tokens.
 
     Attributes:
         features: input of the head, which has its own norm.
         size: side of the encoder's square input, pixels; None: the data's own.
         mirror: exchange left and right in half of the views.
         every_vertex: surface losses use every n-th vertex, if the body model can be thinned.
-        init: a released Multi-HMR file to start from; empty for a fresh head.
-        validate_every: steps between two validations on `val`; 0: none.
+        init: a released Multi-HMR file to start from; empty for an untrained head.
+        validate_every: steps between validations on `val`; 0: none.
         head, loss, targets: see the classes.
     """
 
@@ -121,7 +121,7 @@ SMALL = PeopleFit()
 
 RECIPES = {
     "small": SMALL,
-    # A teacher for the embedded world: encoder and head train together; HEAD/encoder is the teacher.
+    # Makes a teacher for the embedded world: encoder and head train together; HEAD/encoder is the teacher.
     "people-tiny": replace(
         SMALL,
         optim=replace(SMALL.optim, lr=6e-4),
@@ -152,11 +152,15 @@ RECIPES = {
         ),
     ),
 }
-"""Of `small`, rotations are what the closed-form start reads from the window, and stay so; the head learns who is
-where, and shapes. Trained further for 1500 steps, by absolute or by squared errors, bodies were further off after
-alignment on held-out images. Where there is no window (`--no-cached`, `--init`, labels without rotations), rotations
-weigh five hundred times more against points than published: while it is not known which way somebody faces, points
-alone are closest on average to a body that no pose gives, with its limbs drawn to its axis.
+"""Recipes by name.
 
-`published` is Multi-HMR's released training (constant rate, no decay; its own supervision of depth by the pelvis). It
-trained the encoder too (`--unfreeze`): on a frozen one, start from `small`'s learning rate."""
+With `small`, rotations come from the closed-form start, which reads them from the window, and are not trained; the head
+learns where people are, and their shapes. When rotations were trained for 1500 further steps, by absolute or by squared
+errors, the error after alignment on held-out images increased. Without a window (`--no-cached`, `--init`, labels
+without rotations), rotations weigh five hundred times more against points than published: as long as the direction in
+which a person faces is unknown, the body that is closest to the points on average is one that no pose gives, with its
+limbs drawn to its axis.
+
+`published` is Multi-HMR's released training (constant rate, no decay; its depth is supervised at the pelvis). It also
+trained the encoder (`--unfreeze`); with a frozen encoder, start from `small`'s learning rate.
+"""

@@ -1,4 +1,4 @@
-"""People data: `LAYOUT:FOLDER` and a split in, labelled images and their body model out.
+"""Open people data: from `LAYOUT:FOLDER` and a split to labelled images and their body model.
 
 Layouts: world (Anny), bedlam and agora (SMPL-X), folder (your own: see `folder.py`).
 """
@@ -19,7 +19,7 @@ from codistill.tasks.task import Layout, TaskData, Where
 from codistill.world.dataset import World
 
 SIZE = 448
-"""Pixels: side of the square that the encoder sees, for photographs."""
+"""Side in pixels of the encoder's square input, for photographs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +69,14 @@ LAYOUTS = {
         exception=("val", "a folder of your own needs no test"),
     ),
 }
-"""Data sets by the word before the colon."""
+"""Layouts by name, the word before the colon."""
 
 
 def check_people(data: PeopleData, training: bool = True) -> Sequence[str]:
     """Read some images before anything is computed.
 
     Raises:
-        DataError: if there are none, one cannot be used, or none shows a person.
+        DataError: if there are no images, one cannot be used, or none shows a person.
     """
     name = f"{data.spec} ({data.split})"
     if len(data.samples) == 0:

@@ -1,6 +1,7 @@
-"""Bodies as pictures: shaded meshes over the image, and the same people from above.
+"""Draw bodies as pictures: shaded meshes over the image, and the same people seen from above.
 
-Vertices in the camera's frame (x right, y down, z forward, metres) and the image's intrinsics in; uint8 pictures out.
+Takes vertices in the camera frame (x right, y down, z forward, metres) and the image's intrinsics; gives uint8
+pictures.
 """
 
 from collections.abc import Sequence
@@ -16,20 +17,20 @@ from codistill.render.mesh import Floats, unit, vertex_normals
 from codistill.render.trace import Tracer
 
 SAMPLES = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
-"""Rays of a pixel, from its centre."""
+"""Offsets of the rays of a pixel from its centre."""
 
 LIGHT = (0.35, -0.6, -0.72)
-"""Towards the light, in the camera's frame: above, to the right, on our side."""
+"""Direction towards the light in the camera frame: above, to the right, on the camera's side."""
 
 STRENGTH = 0.85
-"""Of the meshes over the image."""
+"""Opacity of the meshes over the image."""
 
 _GRIDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True)
 class MergedBodies:
-    """All bodies of an image as one mesh.
+    """All bodies of an image merged into one mesh.
 
     Attributes:
         vertices, normals: (all vertices, 3). faces: (all faces, 3).
@@ -44,7 +45,7 @@ class MergedBodies:
 
     @classmethod
     def of(cls, vertices: np.ndarray, faces: np.ndarray) -> "MergedBodies":
-        """From (person, vertex, 3) and the (face, 3) that all people share."""
+        """Merge bodies (person, vertex, 3) with the triangles (face, 3) that all people share."""
         people, count = vertices.shape[:2]
         starts = np.arange(people)[:, None, None] * count
         normals = np.concatenate([vertex_normals(body, faces) for body in vertices.astype(np.float32)])
@@ -85,12 +86,12 @@ def draw_bodies(
     smallest: int = 1,
     largest: int = 1280,
 ) -> np.ndarray:
-    """The image (row, column, 3) with bodies over it.
+    """Draw bodies over an image (row, column, 3).
 
     Args:
         image: uint8.
-        intrinsics: (3, 3), of the image.
-        vertices: (person, vertex, 3); zero people are allowed, and people outside the image.
+        intrinsics: (3, 3), intrinsics of the image.
+        vertices: (person, vertex, 3); there may be no people, or people outside of the image.
         faces: (face, 3).
         smallest, largest: limits of the picture's longer side, pixels.
     """
@@ -116,7 +117,7 @@ def draw_bodies(
 
 
 def _finite(vertices: np.ndarray) -> np.ndarray:
-    """The people whose vertices are all finite."""
+    """Keep the people whose vertices are all finite."""
     return vertices[np.isfinite(vertices).all(axis=(1, 2))] if len(vertices) else vertices
 
 
@@ -139,12 +140,14 @@ def _resized(
 def draw_from_above(
     intrinsics: np.ndarray, columns: int, vertices: np.ndarray, faces: np.ndarray, *, side: int = 480
 ) -> np.ndarray:
-    """(side, side, 3) uint8: the people from above, the camera at the bottom looking up, a grid in metres.
+    """The people seen from above, (side, side, 3) uint8, with a grid in metres.
+
+    The camera is at the bottom and looks upwards.
 
     Args:
-        intrinsics: (3, 3). columns: of the image, for the camera's field of view.
+        intrinsics: (3, 3). columns: width of the image in pixels, for the camera's field of view.
         vertices, faces: as for `draw_bodies`.
-        side: pixels.
+        side: side of the picture in pixels.
     """
     vertices = _finite(vertices)
     far, half = 4.0, 2.0
@@ -198,7 +201,7 @@ def _draw_camera(
     bottom: float,
     metres: float,
 ) -> None:
-    """A triangle for the camera, and the two borders of its field of view."""
+    """Draw a triangle for the camera, and the two borders of its field of view."""
     focal, center = float(intrinsics[0, 0]), float(intrinsics[0, 2])
     for edge in (-0.5, columns - 0.5):
         slope = (edge - center) / focal
@@ -225,7 +228,7 @@ def people_picture(
     faces: np.ndarray,
     marks: Sequence[Mark] = (),
 ) -> np.ndarray:
-    """Bodies over the image (longer side 640 to 1280 pixels), beside the same people from above.
+    """Bodies over the image (longer side 640 to 1280 pixels), next to the same people seen from above.
 
     Args:
         image, intrinsics, vertices, faces: as for `draw_bodies`.
@@ -239,7 +242,7 @@ def people_picture(
 
 
 def _marked(picture: np.ndarray, marks: Sequence[Mark], scale: float) -> np.ndarray:
-    """Texts over a picture `scale` times the image's size; texts outside of it are left out."""
+    """Write texts on a picture that is `scale` times as large as the image; texts outside of it are left out."""
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=16)

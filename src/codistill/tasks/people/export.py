@@ -1,4 +1,4 @@
-"""Bodies as files: JSON with parameters and joints, GLB with meshes and the camera."""
+"""Write bodies to files: JSON with parameters and joints, GLB with meshes and the camera."""
 
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,21 @@ from codistill.tasks.people.focal import FoundCamera
 from codistill.tasks.people.model import Bodies
 
 TO_GLTF = np.array([1.0, -1.0, -1.0])
-"""From x right, y down, z forward to glTF's x right, y up, z backward."""
+"""Change of axes from x right, y down, z forward to glTF's x right, y up, z backward."""
 
 
 def people_json(
     image: str, size: tuple[int, int], camera: FoundCamera, body: BodyModel, found: Bodies
 ) -> Any:
-    """An image's people as JSON values.
+    """The people of an image as JSON values.
 
     Args:
-        image: its name. size: rows and columns, pixels. camera: of the image.
+        image: name of the image. size: rows and columns, pixels. camera: camera of the image.
         body: the body model. found: the people.
 
     Returns:
-        metres in the camera's frame (x right, y down, z forward); radians; pixels (x, y) with centres at integers.
+        JSON values: metres in the camera frame (x right, y down, z forward); radians; pixels (x, y) with centres at
+            integers.
     """
     return {
         "image": image,
@@ -60,7 +61,7 @@ def _person(found: Bodies, index: int, body: BodyModel) -> dict[str, Any]:
 
 
 def _shape(shape: Tensor, body: BodyModel) -> Any:
-    """Anny's phenotypes by name, in [0, 1]; other models' coefficients unchanged."""
+    """Anny's phenotypes by name, in [0, 1]; for other models, the unchanged coefficients."""
     if body.name == "anny":
         return dict(zip(PHENOTYPES, _numbers(shape.sigmoid()), strict=True))
     return _numbers(shape)
@@ -79,13 +80,13 @@ def write_glb(
     *,
     points: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
-    """Write all bodies and the camera as one GLB file; zero people are allowed.
+    """Write all bodies and the camera to one GLB file; there may be no people.
 
     Args:
-        path: of the file.
-        vertices: (person, vertex, 3), the camera's frame, metres. faces: (face, 3).
-        camera: of the image. size: its rows and columns.
-        points: (point, 3) beside them in the same frame, and their colours (point, 3) uint8.
+        path: path of the file.
+        vertices: (person, vertex, 3), in the camera frame, metres. faces: (face, 3).
+        camera: camera of the image. size: its rows and columns.
+        points: further points (point, 3) in the same frame, and their colours (point, 3) uint8.
 
     Raises:
         WriteError: if it cannot be written.

@@ -1,6 +1,6 @@
-"""Fit a human-mesh head on frozen features, or with its encoder: a config in, a head folder out; the same call resumes.
+"""Fit a human-mesh head on frozen features, or together with its encoder: from a config to a head folder; resumable.
 
-Source: Multi-HMR (arXiv 2402.14654) section 3.4, which trains both; the frozen encoder: DUNE (arXiv 2503.14405).
+Source: Multi-HMR (arXiv 2402.14654), section 3.4, which trains both; the frozen encoder: DUNE (arXiv 2503.14405).
 """
 
 from dataclasses import asdict, replace
@@ -41,10 +41,10 @@ def fit_people(data: PeopleData, config: PeopleFit, runtime: Runtime, process: P
     """Fit a head on a training split and write it to `runtime.out`; the same call resumes.
 
     Returns:
-        Whether it is finished.
+        True if the fit is finished.
 
     Raises:
-        ConfigError, DataError, CheckpointError: the text says what to do.
+        ConfigError, DataError, CheckpointError: if an input cannot be used; the message says what to do.
     """
     held_out = _held_out(config, process)
     features = FrozenFeatures(config.features).to(process.device)
@@ -94,7 +94,7 @@ def _plan(config: PeopleFit, data: PeopleData, features: FrozenFeatures, size: i
 def _stored(
     plan: ViewPlan, config: PeopleFit, features: FrozenFeatures, runtime: Runtime, process: Process
 ) -> ViewPlan:
-    """The plan with stored tokens and labels of every image, which the first process computes."""
+    """The plan with stored tokens and labels of every image; the first process computes them."""
 
     def made() -> Path:
         with shown(runtime, "encoding images", len(plan.data)) as report:
@@ -125,7 +125,7 @@ def _training(
     runtime: Runtime,
     process: Process,
 ) -> HeadTraining[PeopleBatch]:
-    """Objective and batches; if the config asks for it, tokens are stored and windows read first."""
+    """Objective and batches; if the config asks for it, store tokens first and fit the window in closed form."""
     surface = body.thinned(config.every_vertex) if config.every_vertex > 1 else body
     if config.cached:
         plan = _stored(plan, config, features, runtime, process)
@@ -156,7 +156,7 @@ def _training(
 
 
 def _held_out(config: PeopleFit, process: Process) -> PeopleData | None:
-    """The checked val split, or None."""
+    """The checked split `val`, or None without validation."""
     if not config.validate_every:
         return None
     held_out: PeopleData = open_split(LAYOUTS, config.data, "val", partial=config.partial)
@@ -169,12 +169,12 @@ def _held_out(config: PeopleFit, process: Process) -> PeopleData | None:
 def _validation(
     config: PeopleFit, plan: ViewPlan, held_out: PeopleData | None, body: BodyModel, process: Process
 ) -> Any:
-    """The val split's batches, or None."""
+    """Batches of the split `val`, or None without validation."""
     if held_out is None:
         return None
     samples = held_out.samples
     if isinstance(samples, SmplxImages) and isinstance(body, SmplxBody):
-        samples = samples.on(body)  # as wide as the training labels
+        samples = samples.on(body)  # as many shape coefficients as the training labels
     own = replace(plan, data=samples, stored=None, mirror=False)
     return lambda: plain_batches(own, config.batch_size, workers=0, device=process.device)
 
@@ -213,7 +213,7 @@ def _record(
 
 
 def _with_encoder(record: HeadRecord, encoder: ViTEncoder, runtime: Runtime) -> HeadRecord:
-    """Write the trained encoder beside the head; returns the record that loads it."""
+    """Write the trained encoder into the head's folder; return the record that loads it."""
     named = record.features.encoder
     where = write_unfrozen(runtime.out, encoder, named=named, task="people", command=runtime.command)
     features, facts = replace(record.features, encoder=where), replace(record.encoder, trained_from=named)

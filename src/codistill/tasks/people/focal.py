@@ -1,4 +1,4 @@
-"""The camera of a photograph: given, from EXIF, or assumed."""
+"""Find the camera of a photograph: given, from EXIF data, or assumed."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from codistill.heads.human_mesh.camera import REFERENCE_FIELD_OF_VIEW
 from codistill.imaging import equivalent_focal
 
 FILM_DIAGONAL = math.hypot(36.0, 24.0)
-"""Millimetres, of the film to which EXIF's equivalent focal length refers."""
+"""Diagonal in millimetres of the film to which EXIF's equivalent focal length refers."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ def find_camera(
     focal: float | None = None,
     field_of_view: float | None = None,
 ) -> FoundCamera:
-    """A pinhole camera with its principal point in the middle.
+    """A pinhole camera whose principal point is the image centre.
 
     Args:
-        path: the file; its EXIF data may hold a focal length. None: there is no file.
-        rows, columns: of the upright image.
-        focal: in pixels, if known.
+        path: the file, whose EXIF data may hold a focal length; None: there is no file.
+        rows, columns: size of the upright image.
+        focal: focal length in pixels, if known.
         field_of_view: degrees across the longer side, used without `focal`.
     """
     source, longer = "given", max(rows, columns)
@@ -55,7 +55,7 @@ def find_camera(
 
 
 def _equivalent_focal(path: Path) -> float | None:
-    """Focal length in millimetres on 35 mm film from EXIF, if recorded."""
+    """Focal length in millimetres on 35 mm film from EXIF data, if recorded."""
     try:
         millimetres = equivalent_focal(path)
     except DataError:

@@ -1,15 +1,18 @@
-"""Your own people: a folder with `people.json`, one JSON line per image, and image files.
+"""People data of your own: a folder with `people.json`, one JSON line per image, and image files.
 
     DIR/people.json     {"body": "anny"}                       or "smplx" (with "n_shape", default 10)
     DIR/train.jsonl     one image per line; val.jsonl, test.jsonl likewise
         {"image": "images/0001.jpg", "focal": 1100.0, "people": [PERSON, …]}
 
-`focal` is in pixels, with the principal point in the middle; or `intrinsics`, 3x3, pixel centres at integers. PERSON is
+`focal` is in pixels, and the principal point is then the image centre. `intrinsics` may be given instead: 3x3, pixel
+centres at integers. PERSON is
+
     {"rotation_vectors": [[x, y, z], …], "shape": [...], "pelvis": [x, y, z]}     parameters of the body model, or
-    {"joints": {"pelvis": [x, y, z], "head": [x, y, z], …}}                      some of its joints, head and root too
-with rotations in the order of the body's `rotation_names` (radians, relative to the parent; the root in the camera's
-frame: x right, y down, z forward), Anny's shape as its six phenotypes in [0, 1], SMPL-X's as betas; metres. `visible`
-(share of the silhouette that is seen) and `age` (0 to 1), if given, group the evaluation.
+    {"joints": {"pelvis": [x, y, z], "head": [x, y, z], …}}                      some joints, including head and root
+
+Rotations are in the order of the body's `rotation_names` (radians, relative to the parent; the root in the camera
+frame: x right, y down, z forward). The shape is Anny's six phenotypes in [0, 1], or SMPL-X's betas. Positions are in
+metres. If given, `visible` (visible share of the silhouette) and `age` (0 to 1) define groups in the evaluation.
 """
 
 import json
@@ -50,10 +53,10 @@ LAYOUT = 'people.json {"body": "anny" or "smplx"} and SPLIT.jsonl with one image
 
 @dataclass(frozen=True)
 class FolderPeople:
-    """Images of a folder.
+    """Images of a folder with their labels.
 
     Attributes:
-        root: the folder. lines: of the split's file. file: its name, for errors.
+        root: the folder. lines: lines of the split's file. file: path of that file, for errors.
         body: body model of the labels.
         notes: empty, since no label is left out.
     """
@@ -66,7 +69,7 @@ class FolderPeople:
 
     @property
     def groups(self) -> Groups:
-        """The groups of groups.json, by the images' paths in the lines."""
+        """Groups from groups.json, by the image paths in the lines."""
         lines = enumerate(self.lines, start=1)
         names = [str(_object(line, f"{self.file}, line {number}").get("image")) for number, line in lines]
         return groups_of(self.root, self.file.stem, names)
@@ -75,7 +78,7 @@ class FolderPeople:
         return len(self.lines)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The picture, and its line."""
+        """The picture, and its line of labels."""
         entry = _object(self.lines[index], f"{self.file}, line {index + 1}")
         path = self.root / str(entry.get("image"))
         return path, fact(f"label of {path}", self.body.name, self.lines[index])
@@ -91,7 +94,7 @@ class FolderPeople:
             raise DataError(f'{where}: "people" must be a list; an image without anybody has []')
         made = [self._person(one, f"{where}, person {n}") for n, one in enumerate(people, start=1)]
         truth = join_truths(made) if made else nobody(Skeleton.of(self.body))
-        # `join_truths` gives each part its own image number; here all parts are of one image.
+        # `join_truths` gives each part its own image number; here all parts belong to one image.
         truth = PeopleTruth(**{**vars(truth), "image": torch.zeros(len(truth), dtype=torch.int64)})
         facts = {
             name: torch.tensor([float(one[name]) for one in people])
@@ -120,10 +123,10 @@ class FolderPeople:
 
 
 def open_folder(root: Path, split: str, partial: bool) -> FolderPeople:
-    """A split of your own folder.
+    """Open a split of a folder of your own.
 
     Raises:
-        DataError: if its layout differs; the text shows the expected one.
+        DataError: if its layout differs; the message shows the expected one.
     """
     about_file = root / "people.json"
     if not about_file.is_file():

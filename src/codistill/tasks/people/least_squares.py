@@ -1,9 +1,9 @@
-"""The closed-form start of a human-mesh head: stored tokens and labels in, the head's linear window reading set.
+"""Start a human-mesh head in closed form: fit the head's linear reading of a window to stored tokens and labels.
 
-Ridge regression of each person's rotations (6-D) and shape from the tokens around its head, over all training images
-and their mirror images. The penalty minimizes the vertex error after alignment on held-out images, not the error of
-rotations, most of which are of fingers and faces. Wide tokens are reduced to their first principal components, which
-bounds the normal matrix for every encoder.
+Ridge regression predicts each person's rotations (6-D) and shape from the tokens around the person's head, over all
+training images and their mirror images. The penalty is chosen to minimize the vertex error after alignment on held-out
+images. It is not chosen by the error of rotations, because most of them are of fingers and faces. Wide tokens are
+reduced to their first principal components, which bounds the size of the normal matrix for every encoder.
 """
 
 import math
@@ -25,18 +25,18 @@ from codistill.tasks.people.loading import ViewPlan, assembled
 from codistill.tasks.shared.groups import named_groups, split_groups
 
 PENALTIES = (0.15, 0.5, 1.5, 5.0, 15.0)
-"""Per person, of standardized tokens."""
+"""Candidate penalties per person, for standardized tokens."""
 
 VALUES = 12_288
-"""Of a window that are read at most: the normal matrix has 604 MB, three times in memory."""
+"""Largest number of values read from a window: the normal matrix then has 604 MB, and is in memory three times."""
 
 _HELD_OUT = 10
-"""One image of so many chooses the penalty."""
+"""One image in this many is held out to choose the penalty."""
 _IMAGES = 32
 _BODIES = 256
-"""At once."""
+"""Images that are read at once, and bodies that are posed at once."""
 _SCALED_BY = 2000
-"""People whose tokens give the scale."""
+"""Number of people whose tokens define the scale."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class LeastSquares:
     """Result of the regression.
 
     Attributes:
-        people: number fitted, mirrored ones included.
+        people: number of people fitted, mirrored ones included.
         penalty: the best of `PENALTIES`.
-        error: mean distance of vertices after alignment on held-out images, mm; NaN with nobody held out.
+        error: mean distance of vertices after alignment on held-out images, mm; NaN if nobody is held out.
         mean_error: the same for the mean rotations and shape.
     """
 
@@ -60,13 +60,13 @@ class LeastSquares:
 def start_by_least_squares(
     head: HumanMeshHead, plan: ViewPlan, body: BodyModel, device: torch.device | str = "cpu"
 ) -> LeastSquares | None:
-    """Set `head.around` from a plan with stored tokens; None, and no change, if nobody has parameters.
+    """Set `head.around` from a plan with stored tokens; if nobody has parameters, return None and change nothing.
 
     Args:
-        head: with a window.
-        plan: of the training images.
-        body: of the labels, or a thinned one; it clamps shapes to its limit.
-        device: to compute on.
+        head: a head with a window.
+        plan: plan of the training images.
+        body: body model of the labels, or a thinned one; it clamps shapes to its limit.
+        device: device to compute on.
     """
     body, limit = body.to(device), body.shape_limit
     held, fitted = _held_out(plan)
@@ -95,9 +95,9 @@ def start_by_least_squares(
             weight, bias = sums.solve(penalty)
             errors[penalty] = _error(body, head, inputs @ weight + bias, truth)
         best = min(errors, key=lambda penalty: errors[penalty])
-        sums.add(inputs, wanted)  # the chosen penalty is fitted on everybody
+        sums.add(inputs, wanted)  # with the chosen penalty, the fit uses everybody
         error = errors[best]
-    else:  # too few images to choose a penalty on
+    else:  # too few images to choose a penalty
         best, error, mean_error = max(PENALTIES), math.nan, math.nan
     weight, bias = sums.solve(best)
     # Undo the standardization and the projection, so that the head reads plain tokens.
@@ -109,7 +109,7 @@ def start_by_least_squares(
 
 
 def _held_out(plan: ViewPlan) -> tuple[list[int], list[int]]:
-    """Numbers of the images that choose the penalty, and of the others; no group (scene, sequence) is in both.
+    """Indices of the images that choose the penalty, and of the others; no group (scene, sequence) is in both.
 
     If all images form one group, none is held out, and the largest penalty is taken.
     """
@@ -122,7 +122,7 @@ def _held_out(plan: ViewPlan) -> tuple[list[int], list[int]]:
 
 
 def _vertices(body: BodyModel, head: HumanMeshHead, outputs: Float[Tensor, "person output"]) -> Tensor:
-    """(person, vertex, 3) relative to the pelvis, posed by fitted outputs."""
+    """Vertices (person, vertex, 3) relative to the pelvis, of bodies posed by fitted outputs."""
     found = []
     for some in outputs.split(_BODIES):
         pose, shape = some.split((head.init_pose.shape[1], head.init_shape.shape[1]), dim=1)
@@ -149,7 +149,10 @@ def _sample(rows: Iterator[tuple[Tensor, Tensor]]) -> Tensor | None:
 def _basis(
     sample: Float[Tensor, "person value"], channels: int, cells: int
 ) -> Float[Tensor, "channel component"]:
-    """First principal components of the tokens, uncentred, since cells outside of the image are 0; all, if few."""
+    """First principal components of the tokens; all of them if there are few channels.
+
+    They are not centred, since cells outside of the image are 0.
+    """
     components = max(1, VALUES // cells)
     if channels <= components:
         return torch.eye(channels, device=sample.device)
@@ -158,7 +161,7 @@ def _basis(
 
 
 def _projected(values: Float[Tensor, "row value"], basis: Float[Tensor, "a b"]) -> Float[Tensor, "row other"]:
-    """Every cell's channels in a basis."""
+    """Project every cell's channels onto a basis."""
     if basis.shape[0] == basis.shape[1]:  # all components: an identity
         return values
     return (values.unflatten(1, (-1, basis.shape[0])) @ basis).flatten(1)  # (row, cell x component)

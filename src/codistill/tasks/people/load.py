@@ -1,6 +1,6 @@
-"""A fitted or released human-mesh head with its encoder and body model: a `Subject` in, an estimator out.
+"""Load a fitted or released human-mesh head with its encoder and body model: from a `Subject` to an estimator.
 
---head HEAD              a folder that `codistill fit people` wrote; --encoder puts another encoder under it
+--head HEAD              a folder that `codistill fit people` wrote; --encoder replaces its encoder
 --model FILE             a released Multi-HMR file with encoder and head
 --head FILE --encoder E  the head of such a file on another encoder
 """
@@ -32,14 +32,14 @@ from codistill.weights.read import read_checkpoint
 def load_people(
     subject: Subject, search: PeopleSearch | None = None, data: PeopleData | None = None
 ) -> PeopleEstimator:
-    """A head with its encoder and body model; SMPL-X comes from your own licensed file.
+    """Load a head with its encoder and body model; SMPL-X comes from your own licensed file.
 
     Args:
         subject: head and encoder, as named by the user; see the module's text.
         data: the data to score, whose body model is used.
 
     Raises:
-        CheckpointError: if it cannot be read.
+        CheckpointError: if the head cannot be read.
         ConfigError: if an option is missing, or encoder, head, body model and data do not fit.
         DataError: if SMPL-X's file is missing.
     """
@@ -56,7 +56,7 @@ def load_people(
         trained_on = None
     else:
         found, trained_on = _fitted(path, subject, search, data)
-    if subject.baseline is not None:  # the only one
+    if subject.baseline is not None:  # mean-body, the only baseline
         assert data is not None
         found.mean = _mean_body(trained_on or data.spec, data, found.body)
     return found
@@ -78,7 +78,7 @@ def _mean_body(spec: str, data: PeopleData, body: BodyModel) -> MeanBody:
 def _fitted(
     path: Path, subject: Subject, search: PeopleSearch, data: PeopleData | None
 ) -> tuple[PeopleEstimator, str]:
-    """The head of a folder, and the data that it was fitted on."""
+    """The head in a folder, and the spec of the data that it was fitted on."""
     record = read_record(path, "people")
     config, seen = record.own("head", HumanMeshConfig), record.own("test", PeopleProtocol)
     network = HumanMeshHead(config)
@@ -162,12 +162,12 @@ def _assembled(
     network = as_fast_as(features.encoder, network.eval())
     found = PeopleEstimator(features, network, name, make, size, search)
     if name != "anny" or isinstance(body, BodyModel):
-        _ = found.body  # at once, with its errors: it takes no time
+        _ = found.body  # made now, so that its errors are raised here; it takes no time
     return found
 
 
 def _fitting(path: Path, body: BodyModel | Callable[[], BodyModel], shape: HumanMeshConfig) -> BodyModel:
-    """The body model, if it takes what the head gives."""
+    """The body model, if it takes the numbers of rotations and shape coefficients that the head gives."""
     made = body if isinstance(body, BodyModel) else body()
     if (made.n_rot, made.n_shape) != (shape.n_rot, shape.n_shape):
         raise ConfigError(

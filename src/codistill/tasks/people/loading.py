@@ -1,7 +1,7 @@
-"""Batches with targets: labelled images in, the encoder's input (or its stored tokens) and the head's targets out.
+"""Make batches with targets from labelled images: the encoder's input, or its stored tokens, and the head's targets.
 
-Which image stands in a slot, and whether it is mirrored, follows from (seed, step) alone. People are assigned to
-cells here, on the host, where it causes no device sync.
+(seed, step) alone decide which image fills a slot, and whether it is mirrored. People are assigned to cells here, on
+the host, where this causes no synchronization with the device.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,9 +30,9 @@ class PeopleBatch(Batch):
     """A `Batch` with cameras and targets, on the host.
 
     Attributes:
-        intrinsics: (batch, 3, 3), of the squares.
+        intrinsics: (batch, 3, 3), of the square images.
         targets: see `assign_people`.
-        patches: stored tokens, (batch, patch, channel); `images` has no pixels then.
+        patches: stored tokens, (batch, patch, channel); `images` then has no pixels.
     """
 
     intrinsics: Tensor
@@ -46,12 +46,12 @@ class ViewPlan:
 
     Attributes:
         data: labelled images.
-        skeleton: of the labels' body model.
-        size, patch_size: of the square and the tokens, pixels.
+        skeleton: skeleton of the labels' body model.
+        size, patch_size: sides of the square image and of a token, pixels.
         mirror: exchange left and right in half of the training views.
         targets: see `TargetConfig`.
-        seed: of the draws.
-        stored: tokens and labels of every image; None: read and encode in every step.
+        seed: seed of the random draws.
+        stored: stored tokens and labels of every image; None: images are read and encoded in every step.
     """
 
     data: PeopleImages
@@ -66,7 +66,7 @@ class ViewPlan:
 
 @dataclass(frozen=True)
 class RawBatch:
-    """What a worker sends back."""
+    """The batch of one request, as a worker returns it."""
 
     pixels: Tensor
     patches: Tensor | None
@@ -76,7 +76,7 @@ class RawBatch:
 
 
 class PeopleViews(Dataset[RawBatch]):
-    """Map-style over requests: an item is the raw batch of one, made in a loader worker."""
+    """A map-style data set indexed by requests: an item is the raw batch of one request, made in a loader worker."""
 
     def __init__(self, plan: ViewPlan) -> None:
         self.plan = plan
@@ -113,7 +113,7 @@ def assembled(
     pixels: Tensor | None = None,
     patches: Tensor | None = None,
 ) -> RawBatch:
-    """Labels of several images as one batch."""
+    """Assemble the labels of several images to one batch."""
     intrinsics = torch.stack([one.intrinsics for one in labels])
     cells = plan.size // plan.patch_size
     truth = join_truths([one.truth for one in labels])
@@ -125,7 +125,7 @@ def assembled(
 def people_batches(
     plan: ViewPlan, requests: Iterable[Request], *, workers: int | None, device: torch.device
 ) -> Iterator[PeopleBatch]:
-    """Batches in the order of the requests, images on the device.
+    """Yield batches in the order of the requests, with images on the device.
 
     Raises:
         DataError: if an image cannot be used.
@@ -147,13 +147,13 @@ def people_batches(
 def training_batches(
     plan: ViewPlan, batch_size: int, *, workers: int | None = None, device: torch.device, **run: int
 ) -> Callable[[int], Iterable[PeopleBatch]]:
-    """The engine's batches: a function from the start step.
+    """The engine's batches, as a function of the start step.
 
     Args:
         plan: how images become batches.
-        batch_size: images of a step, over all ranks.
-        workers, device: of the loading.
-        run: `total_steps`, `accumulate`, `rank`, `world_size`: see `step_requests`, whose errors these are.
+        batch_size: images per step, over all ranks.
+        workers, device: loader processes, and the device of the images.
+        run: `total_steps`, `accumulate`, `rank`, `world_size`: see `step_requests`, which also defines the errors.
     """
     requests = step_requests(len(plan.data), batch_size, seed=plan.seed, **run)
     return lambda start: people_batches(plan, requests(start), workers=workers, device=device)

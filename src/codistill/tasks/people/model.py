@@ -1,4 +1,4 @@
-"""Images and cameras to bodies with a human-mesh head, back in the image's own pixels."""
+"""Predict bodies from images and cameras with a human-mesh head; results are in pixels of the original image."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -28,13 +28,13 @@ from codistill.types import Tokens
 
 @dataclass(frozen=True)
 class Bodies:
-    """The people of one image, the nearest first, on the host; camera coordinates, metres.
+    """The people of one image, nearest first, on the host; camera coordinates, metres.
 
     Attributes:
-        score: of the detection, (person,).
+        score: score of the detection, (person,).
         vertices, joints: (person, …, 3).
-        joints_2d: (person, joint, 2) pixels (x, y) of the image; joints behind the camera are projected from just
-            before it.
+        joints_2d: (person, joint, 2) pixels (x, y) of the image; joints behind the camera are projected from a point
+            just in front of it.
         rotmat, shape, expression: parameters of the body model.
         head, pelvis: (person, 3) joints.
     """
@@ -53,9 +53,9 @@ class Bodies:
         return len(self.score)
 
     def within(self, rows: int, columns: int, intrinsics: Float[Tensor, "3 3"]) -> "Bodies":
-        """The people with a vertex inside an image of that many pixels.
+        """Keep the people with a vertex inside an image of that many pixels.
 
-        Heads are detected in the padded square, so that a person may lie wholly outside the image.
+        Heads are detected in the padded square, so a person may lie completely outside of the image.
         """
         x, y = project(in_front(self.vertices), intrinsics.expand(len(self), 3, 3)).unbind(-1)
         inside = (
@@ -70,9 +70,9 @@ class PeopleSearch:
     """How people are detected.
 
     Attributes:
-        threshold: least score of a detection.
+        threshold: smallest score of a detection.
         kernel: side of the neighbourhood in cells in which a detection must be the maximum; 1: no suppression.
-        size: side of the encoder's square input, pixels; None: as the head was fitted.
+        size: side of the encoder's square input, pixels; None: the size at which the head was fitted.
     """
 
     threshold: float = DETECTION_THRESHOLD
@@ -93,11 +93,11 @@ class PeopleEstimator:
 
     Attributes:
         features, head: on one device, in evaluation mode.
-        body_name: of the body model.
-        make_body: makes it, at its first use: the first Anny on a machine takes minutes.
+        body_name: name of the body model.
+        make_body: makes the body model at its first use: the first Anny on a machine takes minutes.
         size: side of the encoder's square input, pixels.
         search: see `PeopleSearch`.
-        mean: baseline body that replaces every predicted one, or None.
+        mean: body of a baseline that replaces every predicted one, or None.
     """
 
     features: FrozenFeatures
@@ -128,11 +128,11 @@ class PeopleEstimator:
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "row column 3"], intrinsics: Float[Tensor, "3 3"]) -> Bodies:
-        """The people of an image of any size; may be none.
+        """Predict the people of an image of any size; there may be none.
 
         Args:
-            image: at its original size.
-            intrinsics: of the image, pixels.
+            image: the image at its original size.
+            intrinsics: intrinsics of the image, pixels.
         """
         placement = Placement.of(image.shape[0], image.shape[1], self.size)
         seen = normalized(torch.from_numpy(square_pixels(image, placement))[None].to(self.device))
@@ -145,12 +145,12 @@ class PeopleEstimator:
     def bodies_of(
         self, levels: Sequence[Tokens], camera: Float[Tensor, "1 3 3"], intrinsics: Float[Tensor, "3 3"]
     ) -> Bodies:
-        """The people of one image from its tokens.
+        """Predict the people of one image from its tokens.
 
         Args:
-            levels: a batch of one; of any grid.
-            camera: intrinsics of what the head sees: an image of `head.config.patch_size` pixels a token.
-            intrinsics: of the image, pixels.
+            levels: tokens of a batch of one, of any grid.
+            camera: intrinsics of the image that the head sees, with `head.config.patch_size` pixels per token.
+            intrinsics: intrinsics of the original image, pixels.
         """
         tokens = self.features.for_head(levels[-1], normed=not self.head.config.fresh_norm)
         search = self.search

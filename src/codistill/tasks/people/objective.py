@@ -1,6 +1,6 @@
-"""The people objective: encoder tokens, the head at the true cells, bodies, one loss.
+"""Objective of the human-mesh head: encode, run the head at the true cells, pose bodies, and compute one loss.
 
-The encoder is frozen, or trains with the head, as in the published training.
+The encoder is frozen, or trains with the head as in the published training.
 """
 
 import math
@@ -25,14 +25,14 @@ from codistill.types import Tokens
 
 
 class PeopleObjective:
-    """Train a human-mesh head on frozen features, or together with its encoder.
+    """Trains a human-mesh head on frozen features, or together with its encoder.
 
     Args:
-        features: the encoder; frozen, it is neither trained, wrapped nor saved.
-        trainable: the head, for the features' width and the body model; or the head with the encoder, unfrozen.
+        features: the encoder; if frozen, it is neither trained, wrapped nor saved.
+        trainable: the head, made for the features' width and the body model; or the head with the encoder, unfrozen.
         body: the body model; frozen.
-        loss: weights.
-        size: side of the squares, pixels.
+        loss: weights of the loss.
+        size: side of the square images, pixels.
         description: for the run's describe.json.
     """
 
@@ -78,7 +78,7 @@ class PeopleObjective:
 
     @torch.no_grad()
     def _with_vertices(self, targets: PeopleTargets) -> PeopleTargets:
-        """Targets with true vertices for people with parameters; shapes clamped to the body model's limits."""
+        """Add true vertices to the targets of people with parameters; shapes are clamped to the body model's limits."""
         truth, limit = targets.truth, self.body.shape_limit
         if truth.rotmat is None or truth.shape is None:
             return targets
@@ -96,7 +96,7 @@ class PeopleObjective:
         means = {name: float(values.nanmean()) for name, values in terms.items()}
         known = {
             name: value for name, value in means.items() if math.isfinite(value)
-        }  # projections come late
+        }  # the loss on projections starts late, and is not finite before
         return {"loss": float(torch.stack([r.loss for r in results]).mean())} | known
 
     def describe(self) -> dict[str, Any]:

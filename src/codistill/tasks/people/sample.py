@@ -1,7 +1,7 @@
-"""A labelled image of people from any source, and the labels of several images as one batch.
+"""A labelled image of people from any source, and joining the labels of several images to one batch.
 
-Labels are `PeopleTruth` in the camera's frame (x right, y down, z forward), metres, on the host; intrinsics are in
-pixels of the image, pixel centres at integers.
+Labels are `PeopleTruth` in the camera frame (x right, y down, z forward), metres, on the host. Intrinsics are in pixels
+of the image, with pixel centres at integers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,18 @@ from codistill.errors import ConfigError
 from codistill.heads.human_mesh.targets import PeopleTruth
 
 FACTS = ("visible", "age")
-"""What evaluations group people by, beside their distance: share of the silhouette that is seen; age, 0 to 1."""
+"""Facts by which evaluations group people, in addition to distance: visible share of the silhouette; age, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class PeopleImage:
-    """An image with its people, possibly none.
+    """An image with its people; there may be none.
 
     Attributes:
         image: (row, column, 3) uint8.
         intrinsics: (3, 3).
         truth: its people; `truth.image` is 0 for all.
-        name: for pictures and errors.
+        name: name for pictures and errors.
         facts: some of `FACTS`, (person,) each.
     """
 
@@ -43,7 +43,7 @@ class PeopleImage:
 class PeopleImages(Protocol):
     """A map-style, picklable data set of `PeopleImage`; it may have `groups` (`shared/groups.py`).
 
-    Data in files implements `inputs_of` (`shared/inputs.py`), where labels from a list count as facts.
+    Data in files implements `inputs_of` (`shared/inputs.py`); labels from a list count as facts there.
     """
 
     def __len__(self) -> int: ...
@@ -53,7 +53,7 @@ class PeopleImages(Protocol):
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Names and sides of a body model's joints, for labels; cheap to send to loader workers."""
+    """Names and sides of a body model's joints, for labels; small enough to send to loader workers."""
 
     rotation_names: tuple[str, ...]
     joint_names: tuple[str, ...]
@@ -82,7 +82,7 @@ def make_truth(
     shape: Tensor | None = None,
     joint_known: Tensor | None = None,
 ) -> PeopleTruth:
-    """People of one image from joints in the skeleton's order, and parameters, if known."""
+    """The people of one image, from joints in the skeleton's order, and parameters if known."""
     return PeopleTruth(
         image=torch.zeros(len(joints), dtype=torch.int64),
         head=joints[:, skeleton.head_idx],
@@ -95,7 +95,7 @@ def make_truth(
 
 
 def nobody(skeleton: Skeleton, posed: bool = True) -> PeopleTruth:
-    """An image without people."""
+    """Labels of an image without people."""
     return make_truth(
         skeleton,
         torch.zeros(0, len(skeleton.joint_names), 3),
@@ -105,10 +105,10 @@ def nobody(skeleton: Skeleton, posed: bool = True) -> PeopleTruth:
 
 
 def join_truths(truths: Sequence[PeopleTruth]) -> PeopleTruth:
-    """The people of several images as one batch; image i's get `image` i.
+    """Join the people of several images to one batch; people of the i-th image get `image` i.
 
-    If only some have rotations and shape, the others get identities and `posed` marks who has them. Shorter shapes are
-    padded with zeros. Vertices are left out.
+    If only some people have rotations and shape, the others get identities, and `posed` marks who has them. Shorter
+    shapes are padded with zeros. Vertices are left out.
 
     Raises:
         ConfigError: if rotations or joints are of several body models.

@@ -1,7 +1,7 @@
-"""Scores of people: detection over all images, errors over matched people, altogether and by distance, visibility, age.
+"""Scores of people: detection over all images, errors over matched people; in total, by distance, visibility and age.
 
-Input: detections per image, and a row per true person (errors NaN if missed). Errors are means over
-matched people, as usual in the field: read them beside recall.
+Takes detection counts per image, and a row per true person (errors are NaN if the person is missed). Errors are means
+over matched people, as usual in the field: read them together with recall.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,32 +15,39 @@ from codistill.tasks.shared.statistics import SumsOf
 from codistill.tasks.task import Column
 
 ERRORS = ("pve", "pa_pve", "mpjpe", "pa_mpjpe", "place", "root")
-"""Per matched person: millimetres, but for `place`, metres between the true and the predicted head, and `root`, degrees
-between the rotations of the root: which way the body faces and leans."""
+"""Errors of a matched person.
+
+They are in millimetres, except `place`, metres between the true and the predicted head, and `root`, degrees between the
+rotations of the root, which show in which direction the body faces and leans.
+"""
 
 FACING = 30.0
-"""Degrees within which a root counts as right."""
+"""Largest error in degrees of a root rotation that counts as correct."""
 
 GROUPS: dict[str, dict[str, tuple[float, float]]] = {
     "distance": {"below 2 m": (0, 2), "2 to 4 m": (2, 4), "4 to 8 m": (4, 8), "beyond 8 m": (8, np.inf)},
     "visible": {"below half": (0, 0.5), "half to 0.9": (0.5, 0.9), "above 0.9": (0.9, 1.01)},
     "age": {"toddler": (0, 0.31), "child": (0.31, 0.54), "adult": (0.54, 0.78), "elder": (0.78, 1.01)},
 }
-"""Of the head, metres along the axis; share of the silhouette that is seen; Anny's age. From, up to."""
+"""Groups by fact, as lower (included) and upper limit (excluded).
+
+`distance` is that of the head along the camera axis in metres, `visible` the visible share of the silhouette, `age`
+Anny's age.
+"""
 
 
 def precision(counts: np.ndarray) -> np.ndarray:
-    """Per cent, from sums (…, [matches, misses, false positives])."""
+    """Precision in per cent, from sums (…, [matches, misses, false positives])."""
     return _ratio(counts[..., 0], counts[..., 0] + counts[..., 2])
 
 
 def recall(counts: np.ndarray) -> np.ndarray:
-    """Per cent, from the same sums as `precision`."""
+    """Recall in per cent, from the same sums as `precision`."""
     return _ratio(counts[..., 0], counts[..., 0] + counts[..., 1])
 
 
 def f1(counts: np.ndarray) -> np.ndarray:
-    """Per cent, from the same sums as `precision`."""
+    """F1 in per cent, from the same sums as `precision`."""
     return _ratio(2 * counts[..., 0], 2 * counts[..., 0] + counts[..., 1] + counts[..., 2])
 
 
@@ -50,12 +57,12 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _mean(sums: np.ndarray) -> np.ndarray:
-    """From sums (…, [sum, count])."""
+    """Mean from sums (…, [sum, count])."""
     return _ratio(sums[..., 0], sums[..., 1]) / 100.0
 
 
 def _facing(table: ScoreTable) -> np.ndarray:
-    """(sample, [right, known]) of the roots' rotations."""
+    """Per sample, 100 times the number of correct root rotations, and the number of known ones: (sample, 2)."""
     root = table.rows["root"]
     right = np.where(np.isfinite(root), 100.0 * (root < FACING), np.nan)
     return table.by_sample(right)
@@ -85,14 +92,14 @@ COLUMNS = {
         digits=1,
     ),
 }
-"""F1 is the task's own."""
+"""Scores by name; F1 is the task's main score."""
 
 Group = Mapping[str, Any]
-"""`people`: number; `recall` and, if anybody is matched, an error: intervals."""
+"""`people` is the number of people; `recall` and, if anybody is matched, an error are intervals."""
 
 
 def by_group(table: ScoreTable) -> dict[str, dict[str, Group]]:
-    """Recall and PA-PVE (or PA-MPJPE without vertices) by distance, visibility and age, where known."""
+    """Recall and PA-PVE (PA-MPJPE without vertices) by distance, visibility and age, as far as known."""
     error = "pa_pve" if np.isfinite(table.rows["pa_pve"]).any() else "pa_mpjpe"
     return {
         fact: {title: _group(table, chosen, error) for title, chosen in _bins(table.rows[fact], bins)}
@@ -102,7 +109,7 @@ def by_group(table: ScoreTable) -> dict[str, dict[str, Group]]:
 
 
 def _bins(values: np.ndarray, bins: Mapping[str, tuple[float, float]]) -> Iterator[tuple[str, np.ndarray]]:
-    """The non-empty bins, and a mask of the people in each."""
+    """The bins that are not empty, with a mask of the people in each."""
     for title, (low, high) in bins.items():
         chosen = (values >= low) & (values < high)
         if chosen.any():
@@ -125,7 +132,7 @@ def _group(table: ScoreTable, chosen: np.ndarray, error: str) -> Group:
 
 
 def group_lines(groups: Mapping[str, Mapping[str, Group]]) -> list[str]:
-    """A printable line for each group."""
+    """One line to print per group."""
     lines = []
     for fact, bins in groups.items():
         for title, group in bins.items():

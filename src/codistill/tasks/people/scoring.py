@@ -1,7 +1,8 @@
 """Score a people estimator on a split: detections, errors of surfaces and joints, and example pictures.
 
-The truth is everybody in front of the camera, independent of the head's grid, so that all heads are scored on the same
-people. Published evaluations leave out the farther of two heads in one cell of the model's own grid: `cells`.
+The ground truth is everybody in front of the camera, independent of the head's grid, so that all heads are scored on
+the same people. Published evaluations leave out the farther one of two heads in one cell of the model's own grid; the
+option `cells` does so.
 """
 
 from collections.abc import Iterator
@@ -40,8 +41,8 @@ class PeopleTest(PeopleSearch):
     """How people are detected, and which true people count.
 
     Attributes:
-        cells: as published: rows and columns of a grid over the image's square; of two heads in one cell only the
-            nearer counts. None: everybody counts.
+        cells: rows and columns of a grid over the square image; of two heads in one cell only the nearer one counts, as
+            in published evaluations. None: everybody counts.
     """
 
     cells: int | None = None
@@ -61,7 +62,7 @@ class PeopleTest(PeopleSearch):
 def score_people(
     model: PeopleEstimator, data: PeopleData, test: PeopleTest, runtime: Runtime
 ) -> Iterator[Outcome]:
-    """Predict every image; outcomes have `counts` (matches, misses, false positives) and a row per true person.
+    """Yield an outcome per image with `counts` (matches, misses, false positives) and a row per true person.
 
     Raises:
         DataError: if an image cannot be used.
@@ -84,7 +85,7 @@ def _outcome(sample: PeopleImage, found: Bodies, cells: int | None, body: BodyMo
 
 
 _CELL = 14
-"""Pixels of a cell's side: any number gives the same cells."""
+"""Side of a cell in pixels; any number gives the same cells."""
 
 
 def _kept(sample: PeopleImage, cells: int | None) -> Tensor:
@@ -98,7 +99,7 @@ def _kept(sample: PeopleImage, cells: int | None) -> Tensor:
 
 @torch.inference_mode()
 def _true_vertices(body: BodyModel, truth: PeopleTruth) -> Tensor | None:
-    """(person, vertex, 3) in the camera's frame; NaN for those without parameters."""
+    """Vertices (person, vertex, 3) in the camera frame; NaN for people without parameters."""
     if truth.rotmat is None or truth.shape is None:
         return None
     device = next(body.buffers()).device
@@ -110,13 +111,13 @@ def _true_vertices(body: BodyModel, truth: PeopleTruth) -> Tensor | None:
 
 
 def match_in_image(found: Bodies, truth: PeopleTruth, intrinsics: Tensor) -> PersonMatching:
-    """Match predictions to labels, by the projections of each label's known joints; intrinsics (3, 3), pixels."""
+    """Match predictions to labels by the projections of each label's known joints; intrinsics (3, 3), pixels."""
     pixels = project(in_front(truth.joints), intrinsics.expand(len(truth), 3, 3))
     return match_people(found.joints_2d, pixels, known=_known(truth))
 
 
 def _known(truth: PeopleTruth) -> Tensor:
-    """(person, joint) whether a joint has a finite label."""
+    """Whether a joint has a finite label, (person, joint)."""
     finite = truth.joints.isfinite().all(-1)
     return finite if truth.joint_known is None else finite & truth.joint_known
 
@@ -163,7 +164,7 @@ def _rows(
 def _joint_errors(
     found: Bodies, one: int, truth: PeopleTruth, other: int, body: BodyModel
 ) -> tuple[float, float]:
-    """MPJPE and PA-MPJPE of a pair over the labelled main joints."""
+    """MPJPE and PA-MPJPE of a matched pair over the labelled main joints."""
     chosen = torch.tensor(body.main_joints)
     chosen = chosen[_known(truth)[other, chosen]]
     own = (found.joints[one] - found.pelvis[one])[chosen]
@@ -175,7 +176,7 @@ def _joint_errors(
 def _pictures(
     sample: PeopleImage, found: Bodies, vertices: Tensor | None, body: BodyModel
 ) -> list[np.ndarray]:
-    """Image, truth, prediction."""
+    """Image, ground truth and prediction."""
     camera, faces = sample.intrinsics.numpy(), body.faces.cpu().numpy()
     true = sample.image if vertices is None else draw_bodies(sample.image, camera, vertices.numpy(), faces)
     return [sample.image, true, draw_bodies(sample.image, camera, found.vertices.numpy(), faces)]

@@ -1,4 +1,4 @@
-"""Everybody in an image from shared tokens; see `tasks/shared/seen.py`."""
+"""All people in an image from shared tokens; see `tasks/shared/seen.py`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class PeopleOptions:
     """How people are detected.
 
     Attributes:
-        threshold: least score of a detection.
+        threshold: smallest score of a detection.
         kernel: side of the neighbourhood in cells in which a detection must be the maximum; 1: no suppression.
-        fov: field of view across the longer side, degrees, where no focal length is known; None: 60.
+        fov: field of view across the longer side in degrees, if no focal length is known; None: 60.
     """
 
     threshold: float = DETECTION_THRESHOLD
@@ -42,11 +42,11 @@ class Person:
     """A person in the camera's frame (x right, y down, z forward), metres.
 
     Attributes:
-        score: of the detection.
-        vertices, joints: of the body.
+        score: score of the detection.
+        vertices, joints: vertices and joints of the body.
         joints_2d: pixels (x, y) of the image.
-        box: left, top, right, bottom of the joints in the image, pixels.
-        head, pelvis: joints.
+        box: left, top, right, bottom of the bounding box of the joints in the image, pixels.
+        head, pelvis: these two joints.
     """
 
     score: float
@@ -59,16 +59,16 @@ class Person:
 
     @property
     def distance(self) -> float:
-        """Of the head along the camera's axis, metres."""
+        """Distance of the head along the camera axis, metres."""
         return float(self.head[2])
 
 
 @dataclass(frozen=True)
 class PeopleAnswer(Answer):
-    """The people of an image, the nearest first.
+    """The people of an image, nearest first.
 
     Attributes:
-        found: all parameters. camera: of the image. body: the body model.
+        found: all parameters. camera: camera of the image. body: the body model.
     """
 
     found: Bodies
@@ -77,7 +77,7 @@ class PeopleAnswer(Answer):
 
     @property
     def people(self) -> tuple[Person, ...]:
-        """One by one."""
+        """The people as single objects."""
         return tuple(self._person(index) for index in range(len(self.found)))
 
     def _person(self, index: int) -> Person:
@@ -134,13 +134,13 @@ class PeopleAnswer(Answer):
 
 
 def answer(model: "PeopleSight", images: Sequence[Seen]) -> list[PeopleAnswer]:
-    """One for each image."""
+    """One answer per image."""
     return [_answer(model, seen) for seen in images]
 
 
 @dataclass
 class PeopleSight:
-    """An estimator, and the field of view of cameras that nobody knows."""
+    """An estimator, and the field of view of cameras whose focal length is unknown."""
 
     estimator: PeopleEstimator
     fov: float | None
@@ -169,7 +169,7 @@ def _answer(model: PeopleSight, seen: Seen) -> PeopleAnswer:
 
 
 def load_on_tokens(subject: Subject, options: PeopleOptions) -> PeopleSight:
-    """See `load_people`."""
+    """Load a head on the subject's features; see `load_people`."""
     search = PeopleSearch(threshold=options.threshold, kernel=options.kernel)
     return PeopleSight(load_people(subject, search), options.fov)
 

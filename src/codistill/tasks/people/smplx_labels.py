@@ -1,8 +1,8 @@
-"""One label file in BEDLAM's format, checked: an npz in, people by image out, with what was left out and why.
+"""Read and check one label file in BEDLAM's format: from an npz to people by image, and reasons for what is left out.
 
 A row is one person in one image: imgname, pose_cam (165 axis-angle numbers: root, 21 body, jaw, eyes, left and right
 hand), shape (the first coefficients of the neutral SMPL-X, at most 300), trans_cam, cam_int (3, 3), and, in BEDLAM,
-cam_ext and gender. Coordinates are the camera's, metres.
+cam_ext and gender. Coordinates are those of the camera, metres.
 Source: the label files of BEDLAM (CVPR 2023).
 """
 
@@ -18,7 +18,7 @@ from codistill.files.npz import read_npz
 
 NUMBERS = 165
 NEAREST = 0.01
-"""Metres: people nearer than that, or behind the camera, are left out."""
+"""Distance in metres: nearer people, and people behind the camera, are left out."""
 
 _NEEDED = ("imgname", "pose_cam", "shape", "trans_cam", "cam_int")
 _OPTIONAL = ("cam_ext", "gender", "model_type")
@@ -28,7 +28,7 @@ _NEUTRAL = frozenset({"", "n", "neutral"})
 
 @dataclass(frozen=True)
 class Rows:
-    """People of one image, (person, …) float32; `shape` has the file's width."""
+    """The people of one image, (person, …) float32; `shape` has as many coefficients as the file."""
 
     pose: np.ndarray
     shape: np.ndarray
@@ -42,7 +42,7 @@ class LabelFile:
 
     Attributes:
         images: people by image name, sorted.
-        left_out: reasons, each with its first row and number of images.
+        left_out: reasons for leaving images out, each with its first row and the number of images.
     """
 
     images: Mapping[str, Rows]
@@ -50,9 +50,9 @@ class LabelFile:
 
 
 def read_labels(file: Path) -> LabelFile:
-    """The people of a label file.
+    """Read the people in a label file.
 
-    An unusable row drops its whole image, so that no visible person is unlabelled.
+    One unusable row drops its whole image, so that no visible person is unlabelled.
 
     Raises:
         DataError: if the file is damaged, lacks an array, or its arrays disagree or are of another body model.
@@ -82,7 +82,7 @@ def read_labels(file: Path) -> LabelFile:
 
 
 def _parts(names: np.ndarray, rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Rows by image, images sorted by name, rows in file order."""
+    """Rows by image: images sorted by name, rows in file order."""
     rows = rows[np.argsort(names[rows], kind="stable")]
     distinct, starts = np.unique(names[rows], return_index=True)
     ends = [*starts[1:], len(rows)]
@@ -146,7 +146,7 @@ def _check_model(file: Path, data: Mapping[str, np.ndarray]) -> None:
 def _reasons(
     data: Mapping[str, np.ndarray], translation: np.ndarray, names: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Unusable rows, by reason."""
+    """Masks of unusable rows, by reason."""
     finite = {name: data[name] for name in ("pose_cam", "shape", "cam_int")} | {"translation": translation}
     found = {
         f"{name} is not finite": ~np.isfinite(values.astype(np.float64)).reshape(len(names), -1).all(1)
@@ -173,7 +173,7 @@ def _reasons(
 
 
 def _differs_within(names: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Which rows differ from the first row of the same name."""
+    """Mask of the rows that differ from the first row with the same name."""
     _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
     return np.logical_not(
         np.isclose(values, values[first[inverse]], rtol=1e-5, atol=1e-4, equal_nan=True).all(1)

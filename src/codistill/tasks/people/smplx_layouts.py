@@ -1,11 +1,11 @@
-"""BEDLAM, and AGORA in BEDLAM's processed form: one npz per sequence in, SMPL-X people of whole images out.
+"""Open BEDLAM, and AGORA in BEDLAM's processed form: from one npz per sequence to images with all their SMPL-X people.
 
     BEDLAM/training_labels/**/NAME.npz      BEDLAM/training_images/NAME/png/IMGNAME
     BEDLAM/validation_labels/**/NAME.npz    BEDLAM/validation_images/NAME/png/IMGNAME
     AGORA/train_labels/**/*.npz             AGORA/train_images/**/IMGNAME    (and val_…)
 
-Label files are read and checked in `smplx_labels.py`; unusable ones are noted, and the others used. The labels' pixels
-start at the image's corner. Images of sequences called `closeup` are stored lying on their side.
+Label files are read and checked in `smplx_labels.py`; unusable files are noted, and the others used. The labels' pixel
+coordinates start at the image's corner. Images of sequences called `closeup` are stored rotated by 90 degrees.
 Source: the label files of BEDLAM (CVPR 2023); the reading of them: Multi-HMR (arXiv 2402.14654).
 """
 
@@ -29,10 +29,10 @@ from codistill.tasks.shared.groups import Groups
 from codistill.tasks.shared.inputs import SampleInputs, content_hash
 
 POSE_PARTS = (slice(0, 66), slice(75, 120), slice(120, 165), slice(66, 69))
-"""Of `pose_cam`, in the order of `SmplxBody.forward`: root and body, left hand, right hand, jaw; eyes stay."""
+"""Parts of `pose_cam` in the order of `SmplxBody.forward`: root and body, left hand, right hand, jaw; no eyes."""
 
 LEAST_SHAPES = 10
-"""Shape numbers of the body, unless a file has more; files with fewer are padded with zeros."""
+"""Number of shape coefficients of the body, unless a file has more; files with fewer are padded with zeros."""
 
 _SHOWN = 5
 
@@ -42,8 +42,8 @@ class SmplxImages:
     """Images with SMPL-X labels.
 
     Attributes:
-        images: (file, whether it lies on its side, people) each.
-        body: SMPL-X with as many shape numbers as the widest label: joints follow from the parameters.
+        images: file, whether it is stored rotated, and people of each image.
+        body: SMPL-X with as many shape coefficients as the widest label; joints are computed from the parameters.
         kind: name of its groups.
         notes: what was left out of the label files or padded.
     """
@@ -55,7 +55,7 @@ class SmplxImages:
 
     @property
     def groups(self) -> Groups:
-        """BEDLAM's sequences, by their folders; AGORA's places, of which several cameras see several crowds."""
+        """BEDLAM's sequences, by their folders; AGORA's places, each with several cameras and several crowds."""
         if self.kind == "sequences":
             names = [str(path.parent) for path, _, _ in self.images]
         else:
@@ -66,7 +66,7 @@ class SmplxImages:
         return len(self.images)
 
     def on(self, body: SmplxBody) -> "SmplxImages":
-        """The same images with a body model of more shape coefficients than the labels.
+        """The same images, with a body model of more shape coefficients than the labels.
 
         Raises:
             DataError: if it has fewer: cutting the labels would change the bodies.
@@ -103,7 +103,7 @@ class SmplxImages:
 
 
 def open_bedlam(root: Path, split: str, partial: bool) -> SmplxImages:
-    """A split (train, val) of BEDLAM; see the module's text for the layout.
+    """Open a split (train, val) of BEDLAM; see the module's text for the layout.
 
     Raises:
         DataError: if the layout differs, a label file is damaged, or images are missing without `partial`.
@@ -113,7 +113,7 @@ def open_bedlam(root: Path, split: str, partial: bool) -> SmplxImages:
 
 
 def open_agora(root: Path, split: str, partial: bool) -> SmplxImages:
-    """A split (train, val) of AGORA, with BEDLAM's processed labels; errors as for BEDLAM."""
+    """Open a split (train, val) of AGORA, with BEDLAM's processed labels; errors as for BEDLAM."""
     return _opened(root, f"{split}_labels", f"{split}_images", None, partial)
 
 
@@ -152,10 +152,10 @@ def _opened(root: Path, labels: str, images: str, inner: str | None, partial: bo
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """Images of a folder and those in it by name.
+    """Images below a folder, by name.
 
     Raises:
-        DataError: if two share a name, which makes labels ambiguous.
+        DataError: if two images share a name, which makes labels ambiguous.
     """
     found: dict[str, Path] = {}
     for path in list_files(folder, (".png",), deep=True) if folder.is_dir() else []:

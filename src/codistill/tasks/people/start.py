@@ -1,4 +1,4 @@
-"""A people head before its training: fresh, from a released file, or with rotations read in closed form."""
+"""Initialize a human-mesh head: untrained, from a released file, or with a closed-form start for rotations."""
 
 import math
 from dataclasses import asdict
@@ -28,7 +28,7 @@ def fresh_head(
     """A head with seeded initial values.
 
     Args:
-        body, features, size, config: of the fit.
+        body, features, size, config: of the fit: body model, features, side of the input, and config.
         posed: whether any label has rotations and shape, which a window needs.
     """
     options = asdict(config.head)
@@ -45,7 +45,7 @@ def fresh_head(
 
 
 def start_from(head: HumanMeshHead, path: str, runtime: Runtime) -> None:
-    """Load the matching tensors of a released file, and log the others."""
+    """Load the matching tensors of a released file, and print the others."""
     done = initialize(head, path, read_checkpoint(path))
     runtime.say(f"{path}: took {len(done.loaded)} tensors")
     for name, text in (done.resized | done.fresh).items():
@@ -61,10 +61,10 @@ def read_windows(
     runtime: Runtime,
     process: Process,
 ) -> HumanMeshHead:
-    """The head with its closed-form start, or one without a window if no label has rotations and shape.
+    """The head with its closed-form start, or a head without a window if no label has rotations and shape.
 
-    From then on the window alone gives rotations; of the shape the head learns the residual. The first process computes
-    it (the engine sends it to the others); a resumed run has it in its checkpoints.
+    With the closed-form start, rotations come from the window alone; for the shape, the head learns the residual. The
+    first process computes the start (the engine sends it to the others); a resumed run has it in its checkpoints.
     """
     if head.config.window is None:
         return head

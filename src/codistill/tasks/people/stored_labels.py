@@ -1,8 +1,8 @@
-"""Cameras and people of a whole data set, written to and read from one safetensors file.
+"""Write and read the cameras and people of a whole data set, as one safetensors file.
 
-Making labels means opening images (a focal length refers to the image's size) and posing bodies; this file reads in a
-moment. Every part of `PeopleTruth` is stored with all people concatenated, without the images that lack it; the header
-holds image names, size of the squares and the identity of the labels' inputs.
+Making labels requires opening images (a focal length refers to the image's size) and posing bodies; this file is read
+in a moment. Every part of `PeopleTruth` is stored with all people concatenated, except those of images that lack it.
+The header holds image names, size of the squares and the identity of the labels' inputs.
 """
 
 import json
@@ -24,11 +24,11 @@ _COUNT, _CAMERA, _THERE = "count", "intrinsics", "there."
 
 
 def write_labels(path: Path, labels: Sequence[ViewLabels], identity: str) -> None:
-    """Write the labels of all images, whole or not at all.
+    """Write the labels of all images atomically.
 
     Args:
-        path: of the file.
-        labels: of each image, all in squares of one size.
+        path: path of the file.
+        labels: labels of each image, all in squares of one size.
         identity: hash of the labels' inputs.
 
     Raises:
@@ -50,7 +50,7 @@ def write_labels(path: Path, labels: Sequence[ViewLabels], identity: str) -> Non
 
 
 def made_from(path: Path) -> str:
-    """The identity of a file's inputs; "" if there is no file, or it is damaged."""
+    """The identity of a file's inputs; "" if the file is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata()["identity"]
@@ -59,7 +59,7 @@ def made_from(path: Path) -> str:
 
 
 def read_labels(path: Path) -> tuple[ViewLabels, ...]:
-    """The labels of all images.
+    """Read the labels of all images.
 
     Raises:
         CheckpointError: if they cannot be read.

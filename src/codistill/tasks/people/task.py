@@ -1,4 +1,4 @@
-"""People as a task: find everybody in an image, and recover each as a posed body in metres. See `tasks/task.py`."""
+"""People as a task: detect all people in an image, and recover each as a posed body in metres. See `tasks/task.py`."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -28,11 +28,11 @@ from codistill.tasks.task import ImageFile, Predicted, Prediction, Summary, Task
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleOutput(PeopleSearch):
-    """How people in your own images are detected, and what is known of the camera.
+    """How people in a user's own images are detected, and what is known about the camera.
 
     Attributes:
-        focal: focal length, pixels.
-        fov: field of view across the longer side, degrees; without both, that of EXIF, else 60.
+        focal: focal length in pixels.
+        fov: field of view across the longer side, degrees; without both, that of EXIF data, else 60.
     """
 
     focal: float | None = None

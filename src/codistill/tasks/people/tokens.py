@@ -1,12 +1,12 @@
-"""Tokens of a frozen encoder, computed once: every image and its mirror image, in half precision; labels beside them.
+"""Compute tokens of a frozen encoder once, for every image and its mirror image, and store them in half precision.
 
     DIR/people-HASH/tokens.npy          (image, 1 or 2, patch, channel) float16
                     labels.safetensors  cameras and people of all images: `stored_labels.py`
                     …                   key, inputs and progress: `shared/stored_arrays.py`
 
-HASH is of weights, data and size, so that another encoder or split never reads them. Disk need is known before anything
-is written. An interrupted store resumes; images whose files or labels changed are encoded again. A complete store opens
-no image.
+HASH is computed from weights, data and size, so that another encoder or split never reads these tokens. The disk space
+needed is known before anything is written. An interrupted store resumes; images whose files or labels changed are
+encoded again. Reading a complete store opens no image.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class StoredTokens:
 
     Attributes:
         values: (image, 2, patch, channel) float16, plain and mirrored; memory-mapped.
-        labels: per image.
+        labels: labels per image.
     """
 
     values: np.ndarray
@@ -51,7 +51,7 @@ class StoredTokens:
 
     @classmethod
     def opened(cls, folder: Path) -> "StoredTokens":
-        """Open the result of `store_tokens`; each process does so itself.
+        """Open the result of `store_tokens`; each process must do so itself.
 
         Raises:
             CheckpointError: if the labels cannot be read.
@@ -60,7 +60,7 @@ class StoredTokens:
         return cls(values, read_labels(folder / LABELS))
 
     def patches(self, items: Sequence[int], flips: Sequence[bool]) -> Tensor:
-        """(batch, patch, channel) fp32 of some images."""
+        """Tokens (batch, patch, channel) of some images, fp32."""
         chosen = np.stack([self.values[item, int(flip)] for item, flip in zip(items, flips, strict=True)])
         return torch.from_numpy(chosen).float()
 
@@ -88,13 +88,13 @@ def store_tokens(
     Args:
         data: labelled images.
         features: the frozen encoder, on `device`.
-        size: of the squares.
+        size: side of the square images.
         folder: parent of the store's folder.
         about: identity of the data: spec, split, limit.
         mirror: store mirrored images as well.
-        device: to compute on.
-        workers: loader processes; 0: this one, None: one per CPU of this process.
-        progress: called with images done.
+        device: device to compute on.
+        workers: loader processes; 0: this process, None: one per CPU of this process.
+        progress: called with the number of images done.
         say: prints the disk space needed, and what changed since the tokens were computed.
 
     Returns:
@@ -144,7 +144,7 @@ def store_tokens(
 
 @dataclass(frozen=True)
 class _Group:
-    """Squares of a group of images, (size, size, 3) uint8 each, and their labels."""
+    """Square images of a group, (size, size, 3) uint8 each, and their labels."""
 
     rows: tuple[int, ...]
     pixels: tuple[np.ndarray, ...]
@@ -152,7 +152,7 @@ class _Group:
 
 
 class _Squares(Dataset[_Group]):
-    """Map-style over groups of image numbers."""
+    """A map-style data set indexed by groups of image numbers."""
 
     def __init__(self, data: PeopleImages, size: int) -> None:
         self.data, self.size = data, size

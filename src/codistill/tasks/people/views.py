@@ -1,6 +1,6 @@
-"""The encoder's input: the whole image centred in a black square; its camera; its mirror image.
+"""Make the encoder's input: the whole image centred in a black square, with its camera, and its mirror image.
 
-Source: Multi-HMR (arXiv 2402.14654): images are resized to fit, padded to a square, and flipped, nothing else.
+Source: Multi-HMR (arXiv 2402.14654): images are resized to fit, padded to a square, and flipped; nothing else.
 """
 
 from dataclasses import dataclass, replace
@@ -18,19 +18,19 @@ from codistill.tasks.people.sample import PeopleImage, Skeleton
 
 
 def whole_patches(size: int, patch_size: int) -> int:
-    """The nearest multiple of the patch size."""
+    """The multiple of the patch size that is nearest to `size`."""
     return max(1, round(size / patch_size)) * patch_size
 
 
 @dataclass(frozen=True)
 class Placement:
-    """An image's place in its square: square pixel = (image pixel + 0.5) * scale - 0.5 + (left, top).
+    """Placement of an image in its square: square pixel = (image pixel + 0.5) * scale - 0.5 + (left, top).
 
     Attributes:
         size: side of the square.
-        rows, columns: of the resized image.
-        top, left: of its corner.
-        scale: (x, y).
+        rows, columns: size of the resized image.
+        top, left: position of its corner.
+        scale: scale factors (x, y).
     """
 
     size: int
@@ -42,21 +42,21 @@ class Placement:
 
     @classmethod
     def of(cls, rows: int, columns: int, size: int) -> "Placement":
-        """The largest centred placement."""
+        """The largest centred placement of an image."""
         factor = size / max(rows, columns)
         height, width = max(1, round(rows * factor)), max(1, round(columns * factor))
         scale = (width / columns, height / rows)
         return cls(size, height, width, (size - height) // 2, (size - width) // 2, scale)
 
     def intrinsics(self, original: Float[Tensor, "3 3"]) -> Float[Tensor, "3 3"]:
-        """Intrinsics of the square, from those of the image."""
+        """Intrinsics for the square, from those of the image."""
         scaled = scale_intrinsics(original, *self.scale)
         shift = torch.tensor([self.left, self.top], dtype=scaled.dtype)
         scaled[:2, 2] += shift
         return scaled
 
     def to_original(self, pixels: Tensor) -> Tensor:
-        """Pixels (..., 2), (x, y), of the square to those of the image."""
+        """Convert pixels (..., 2), (x, y), of the square to pixels of the image."""
         shift = torch.tensor([self.left, self.top], device=pixels.device)
         scale = torch.tensor(self.scale, device=pixels.device, dtype=pixels.dtype)
         return (pixels - shift + 0.5) / scale - 0.5
@@ -64,7 +64,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class ViewLabels:
-    """Camera and people of an image in its square of `size` pixels."""
+    """Camera and people of an image, in its square of `size` pixels."""
 
     size: int
     intrinsics: Float[Tensor, "3 3"]
@@ -76,13 +76,13 @@ class ViewLabels:
         return replace(self, intrinsics=intrinsics, truth=mirror_people(self.truth, skeleton))
 
     def on_its_own(self) -> "ViewLabels":
-        """A copy in this process's memory: each tensor from a worker keeps a file open."""
+        """A copy in this process's memory, since each tensor from a worker keeps a file open."""
         everybody = torch.arange(len(self.truth))
         return replace(self, intrinsics=self.intrinsics.clone(), truth=self.truth.at(everybody))
 
 
 def square_pixels(image: np.ndarray, placement: Placement) -> np.ndarray:
-    """(row, column, 3) uint8 in its square (size, size, 3), on black."""
+    """Place (row, column, 3) uint8 in its black square (size, size, 3)."""
     square = np.zeros((placement.size, placement.size, 3), dtype=np.uint8)
     resized = resize_rgb(image, (placement.rows, placement.columns))
     below, right = placement.top + placement.rows, placement.left + placement.columns
@@ -91,12 +91,12 @@ def square_pixels(image: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def square_view(sample: PeopleImage, size: int) -> tuple[np.ndarray, ViewLabels]:
-    """A labelled image in its square: pixels (size, size, 3) uint8, and labels."""
+    """Place a labelled image in its square: pixels (size, size, 3) uint8, and labels."""
     placement = Placement.of(sample.image.shape[0], sample.image.shape[1], size)
     labels = ViewLabels(size, placement.intrinsics(sample.intrinsics), sample.truth, sample.name)
     return square_pixels(sample.image, placement), labels
 
 
 def mirrored_pixels(pixels: np.ndarray) -> np.ndarray:
-    """(row, column, 3), left and right exchanged."""
+    """Exchange left and right of (row, column, 3)."""
     return np.ascontiguousarray(pixels[:, ::-1])

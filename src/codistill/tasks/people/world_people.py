@@ -1,4 +1,4 @@
-"""The embedded world's people as labelled images: Anny parameters, joints, visible share, age."""
+"""People of the embedded world as labelled images: Anny parameters, joints, visible share, age."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from codistill.tasks.shared.inputs import SampleInputs
 from codistill.world.dataset import PeopleDataset
 
 MIN_VISIBLE = 0.05
-"""Visible share of a silhouette below which a person is left out of labels: the image shows too little of it."""
+"""Visible share of a silhouette below which a person is not labelled: too little of it is in the image."""
 
 LOGIT_LIMIT = 9.0
-"""Phenotypes of 0 and 1 have no logit; these are within 0.0002 of them."""
+"""Limit on logits of phenotypes, since 0 and 1 have no logit; its phenotypes are within 0.0002 of 0 and 1."""
 
 
 @dataclass(frozen=True)
 class WorldPeople:
-    """A split of the world.
+    """A split of the world's people.
 
     Attributes:
-        samples: of `World.people`.
-        skeleton: Anny's.
+        samples: from `World.people`.
+        skeleton: Anny's skeleton.
     """
 
     samples: PeopleDataset
@@ -37,7 +37,7 @@ class WorldPeople:
         return len(self.samples)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The image's shard, and its index there."""
+        """The image's shard, and its index in the shard."""
         return self.samples.inputs_of(index)
 
     def __getitem__(self, index: int) -> PeopleImage:

@@ -1,4 +1,4 @@
-"""The probe that every encoder must beat: mean, standard deviation and place of each patch's colours.
+"""A baseline that every encoder must beat: mean and standard deviation of each patch's colours, and its position.
 
 It sees no shape, and of texture only the contrast: a data set on which it scores well needs no encoder.
 """

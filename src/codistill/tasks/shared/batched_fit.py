@@ -1,7 +1,7 @@
-"""The cached way to fit: many heads with a learning rate each, on random pixels of cached views, by one AdamW.
+"""Fit many heads at once on random pixels of cached views: one AdamW, with a learning rate per head.
 
-Every head sees the same pixels in the same order, so that they differ in their learning rate alone. The last state is
-kept beside the cache: an interrupted fit resumes, bit for bit on a CPU.
+Every head sees the same pixels in the same order, so heads differ only in their learning rate. The last state is stored
+next to the cache: an interrupted fit resumes, bit for bit on a CPU.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,18 +21,18 @@ from codistill.files.tensors import write_tensors
 STATE = "fit_state.safetensors"
 
 Losses = Callable[[nn.Module, int], Float[Tensor, " head"]]
-"""Heads and a step to one loss per head."""
+"""Given the heads and a step, returns one loss per head."""
 
 
 class HeadsOptimizer(Protocol):
-    """What `fit_heads` needs of an optimizer."""
+    """What `fit_heads` needs from an optimizer."""
 
     def moments(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """State by kind and parameter: saved and restored in place."""
+        """State by kind and parameter; `fit_heads` saves it, and restores it in place."""
         ...
 
     def step(self, number: int, factor: float) -> None:
-        """Update at `factor` of the peak learning rates, and clear the gradients."""
+        """Update the parameters at `factor` times the peak learning rates, and clear the gradients."""
         ...
 
 
@@ -41,7 +41,7 @@ class HeadsSGD:
 
     Args:
         heads: the module; all its parameters are trained.
-        learning_rates: peak of each head.
+        learning_rates: peak learning rate of each head.
         momentum: see `torch.optim.SGD`.
     """
 
@@ -64,11 +64,11 @@ class HeadsSGD:
 
 
 class HeadsAdamW:
-    """AdamW over parameters whose first axis is the head, each head with its own learning rate and clipping.
+    """AdamW over parameters whose first axis is the head; each head has its own learning rate and gradient clipping.
 
     Args:
         heads: the module; all its parameters are trained.
-        learning_rates: peak of each head.
+        learning_rates: peak learning rate of each head.
         betas, eps, weight_decay: AdamW's; decay acts on every parameter.
         clip_norm: largest gradient norm of a head over all its parameters; None for no limit.
     """
@@ -126,8 +126,8 @@ class FitPlan:
     """Length and schedule of a fit.
 
     Attributes:
-        factors: of the peak learning rates, one per step.
-        save_every: steps between two saved states.
+        factors: factors on the peak learning rates, one per step.
+        save_every: steps between saved states.
     """
 
     factors: Sequence[float]
@@ -149,13 +149,13 @@ def fit_heads(
     *,
     progress: Callable[[int, int, Tensor], None] = lambda done, total, losses: None,
 ) -> None:
-    """Train the heads in place, from the state in the folder, if any.
+    """Train the heads in place, starting from the state in the folder if there is one.
 
     Args:
         heads: see `heads/linear/batched.py`.
-        losses: per head; gradients of their sum are each head's own.
-        folder: for the state.
-        progress: called at each saving with steps done, in all, and the losses.
+        losses: computes one loss per head; the gradient of their sum is, for each head, that of its own loss.
+        folder: folder for the training state.
+        progress: called at each save with steps done, steps in all, and the losses.
 
     Raises:
         CheckpointError: if the state cannot be written.
@@ -182,7 +182,7 @@ def _save(path: Path, heads: nn.Module, optimizer: HeadsOptimizer, done: int) ->
 
 
 def _restore(path: Path, heads: nn.Module, optimizer: HeadsOptimizer) -> int:
-    """Steps done; 0 without a state, or if it is damaged."""
+    """Restore the state and return the steps done; 0 if there is no state or it is damaged."""
     if not path.exists():
         return 0
     try:

@@ -1,4 +1,4 @@
-"""Config of every head fit, and what may differ between two calls: where and how to compute."""
+"""Config that all head fits share, and run-time options that may differ between calls: where and how to compute."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ from codistill.tasks.shared.features import FeatureConfig
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFit:
-    """Config of every head fit; tasks derive theirs from it. Saved with the run and the head.
+    """Config that every head fit shares; tasks derive their own from it. Saved with the run and the head.
 
     Attributes:
         data: `LAYOUT:FOLDER` of the training data.
         features: input of the head.
         limit: number of training samples to use, evenly spread; None: all.
         partial: use an incomplete data set.
-        seed: of every random draw.
+        seed: seed of every random draw.
     """
 
     data: str = ""
@@ -36,11 +36,11 @@ class HeadFit:
         refuse_idle(self, self.idle())
 
     def idle(self) -> Iterator[Idle]:
-        """Fields without effect beside the others'; refused where they are set."""
+        """Fields that have no effect with the other fields as they are; setting one of them is an error."""
         yield from ()
 
     def idle_computing(self) -> Iterator[Idle]:
-        """Of `cache` and `recompute` of `Runtime`: those without effect on this fit."""
+        """Which of `Runtime`'s `cache` and `recompute` have no effect on this fit."""
         yield from ()
 
 
@@ -50,11 +50,12 @@ class Runtime:
 
     Attributes:
         out: the head's folder.
-        cache: where features are kept; None: in the head's folder.
-        device: to compute on.
+        cache: folder for cached features; None: a folder in the head's folder.
+        device: device to compute on.
         workers: loader processes; None: one per CPU of this process.
-        recompute: keep only the inputs of transformer blocks that train for the backward pass.
-        console: for messages.
+        recompute: in transformer blocks that train, keep only the inputs for the backward pass and compute the rest
+            again.
+        console: console for messages.
         command: the command line, for provenance.
     """
 

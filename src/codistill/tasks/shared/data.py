@@ -1,4 +1,4 @@
-"""Images with dense truth from any source: a protocol, folders of file pairs, the check before training.
+"""Images with dense ground truth from any source: a protocol, folders of file pairs, and the check before training.
 
 A data set that is incomplete, of the wrong resolution or with unexpected values is refused before anything is computed.
 """
@@ -20,18 +20,18 @@ from codistill.tasks.shared.groups import Groups, groups_of, named_groups
 from codistill.tasks.shared.inputs import SampleInputs, sample_inputs, shared_inputs
 
 CHECKED = 64
-"""Samples that are read before training, spread evenly; the rest is checked as it is read."""
+"""Number of samples read before training, evenly spread; the others are checked when they are read."""
 
 
 @dataclass(frozen=True)
 class DenseSample:
-    """An image with a value for every pixel.
+    """An image with a target value for every pixel.
 
     Attributes:
         image: (row, column, 3) uint8.
         target: (row, column): classes (uint8, 255 ignored), or depth in metres (float32, 0 unknown); or unit normals
             (row, column, 3) (float32, 0 unknown).
-        name: for pictures and errors.
+        name: name of the sample in pictures and errors.
     """
 
     image: np.ndarray
@@ -52,16 +52,16 @@ class DenseData(Protocol):
 
 @dataclass(frozen=True)
 class FilePairs:
-    """Pairs of an image file and a PNG with a value for every pixel.
+    """Pairs of an image file and a PNG with a target value for every pixel.
 
     Attributes:
-        pairs: paths.
-        groups: of the pairs.
-        convert: the PNG's values to the target; raises DataError for impossible values.
+        pairs: paths of image and target.
+        groups: groups of the pairs.
+        convert: turns the PNG's values into the target; raises DataError for impossible values.
         shape: rows and columns that every image must have, or None.
-        about: small files with the meaning of the values.
-        decode: bytes and a name to values: `decode_map`, or `decode_vectors`.
-        middle: rows and columns of the central crop that is used, or None for all.
+        about: small files that define the meaning of the values.
+        decode: turns bytes and a name into values: `decode_map` or `decode_vectors`.
+        middle: rows and columns of the central crop that is used; None for the whole image.
     """
 
     pairs: tuple[tuple[Path, Path], ...]
@@ -76,7 +76,7 @@ class FilePairs:
         return len(self.pairs)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The image and its target."""
+        """The image file and its target file."""
         return self.pairs[index]
 
     def shared_inputs(self) -> Row:
@@ -129,13 +129,13 @@ class Subset:
 
 
 def middle_window(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[slice, slice]:
-    """The central (rows, columns) of an array; all of an axis that is not longer."""
+    """Slices (rows, columns) of the centre crop; an axis that is not longer than the crop is taken whole."""
     starts = [max(0, (side - length) // 2) for side, length in zip(shape[:2], size, strict=True)]
     return slice(starts[0], starts[0] + size[0]), slice(starts[1], starts[1] + size[1])
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """`wanted` of 0..count-1, evenly spread; all if there are fewer."""
+    """Choose `wanted` evenly spread indices of 0..count-1; all if there are no more than that."""
     if wanted >= count:
         return list(range(count))
     return [int((number + 0.5) * count / wanted) for number in range(wanted)]
@@ -149,7 +149,7 @@ def limited(data: Any, limit: int | None) -> Any:
 
 
 def check_samples(data: Any, training: bool = True) -> list[str]:
-    """Read `CHECKED` samples, evenly spread, before anything is computed; the rest is checked as it is read.
+    """Read `CHECKED` evenly spread samples before anything is computed; the others are checked when they are read.
 
     Args:
         data: a `TaskData`.
@@ -159,7 +159,7 @@ def check_samples(data: Any, training: bool = True) -> list[str]:
         No notes: an empty list.
 
     Raises:
-        DataError: if it is empty, or a sample cannot be used; the text names the file.
+        DataError: if the data is empty, or a sample cannot be used; the message names the file.
     """
     if len(data.samples) == 0:
         raise DataError(f"{data.spec} ({data.split}): there are no images")
@@ -180,10 +180,10 @@ def check_count(found: int, expected: int | None, name: str, partial: bool, what
 def pair_up(
     images: Sequence[Path], target_of: Callable[[Path], Path], name: str
 ) -> tuple[tuple[Path, Path], ...]:
-    """Images with their targets.
+    """Pair images with their targets.
 
     Raises:
-        DataError: if there are no images, or one has no target.
+        DataError: if there are no images, or an image has no target.
     """
     pairs = tuple((image, any_case(target_of(image))) for image in images)
     missing = [target for _, target in pairs if not target.is_file()]
@@ -198,10 +198,10 @@ def pair_up(
 def folder_pairs(
     root: Path, split: str, targets: str, layout: str
 ) -> tuple[tuple[tuple[Path, Path], ...], Groups]:
-    """Pairs of images/SPLIT and TARGETS/SPLIT (PNG files of the same names), and their groups.
+    """Pair the files of images/SPLIT and TARGETS/SPLIT (PNG files of the same names); return pairs and groups.
 
     Raises:
-        DataError: if a folder or a file is missing; the layout is that of the error.
+        DataError: if a folder or a file is missing; `layout` is shown in the message.
     """
     images = need_folder(root / "images" / split, layout)
     folder = need_folder(root / targets / split, layout)
@@ -211,10 +211,10 @@ def folder_pairs(
 
 
 def need_folder(folder: Path, layout: str) -> Path:
-    """The folder, which must exist.
+    """Return a folder, which must exist.
 
     Raises:
-        DataError: with the layout that was expected.
+        DataError: if it does not exist; the message shows the expected layout.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Expected layout: {layout}")
@@ -222,10 +222,10 @@ def need_folder(folder: Path, layout: str) -> Path:
 
 
 def read_list(path: Path, layout: str) -> list[str]:
-    """Lines of a list, without empty ones.
+    """Read the lines of a list, without empty ones.
 
     Raises:
-        DataError: if it does not exist, or is not UTF-8.
+        DataError: if the file does not exist, or is not UTF-8.
     """
     try:
         lines = read_lines(path)

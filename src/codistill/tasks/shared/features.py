@@ -1,7 +1,7 @@
-"""Frozen features: normalized images of any size in, tokens of the chosen blocks out, after a projector if asked.
+"""Frozen features: from normalized images of any size to tokens of the chosen blocks, or of a projector.
 
-Sides that are no multiples of the patch size are padded with zeros on both sides (the "center padding" of DINOv2's
-evaluations); the token map is not cropped back, which is part of those protocols.
+Images whose sides are not multiples of the patch size are padded with zeros on all sides (the "center padding" of
+DINOv2's evaluations). The token map is not cropped back; this is part of those protocols.
 """
 
 import hashlib
@@ -28,14 +28,15 @@ from codistill.weights.export import as_json
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
-    """Which encoder, and which of its features.
+    """Which encoder to use, and which of its features.
 
     Attributes:
-        encoder: as for `load_encoder`, or `baseline:colour`; "" until given.
-        projector: a teacher of the student `encoder`: its projected tokens are the features.
-        denormalize: bring projected tokens back into the teacher's own space, for the teacher's own heads.
+        encoder: as for `load_encoder`, or `baseline:colour`; "" if not yet given.
+        projector: name of a teacher of the student `encoder`; its projected tokens are then the features.
+        denormalize: convert projected tokens, which are standardized, back to the teacher's own feature space, for
+            heads fitted on the teacher itself.
         norm: apply the encoder's final norm; projectors always take un-normed tokens.
-        blocks: whose outputs, 0-based, negative from the end; several are levels of one head.
+        blocks: blocks whose outputs are used, 0-based, negative from the end; several are levels of one head.
     """
 
     encoder: str = ""
@@ -57,18 +58,18 @@ class FeatureConfig:
 
 
 def center_padding(size: tuple[int, int], patch_size: int) -> tuple[int, int, int, int]:
-    """(left, right, top, bottom) zeros that bring (rows, columns) to the next multiples of the patch size."""
+    """Zeros (left, right, top, bottom) that pad (rows, columns) to the next multiples of the patch size."""
     missing = [-side % patch_size for side in size]
     top, left = missing[0] // 2, missing[1] // 2
     return left, missing[1] - left, top, missing[0] - top
 
 
 Source = Encoder | Student
-"""What features are made by: in memory already, or loaded by name."""
+"""An encoder or student in memory that makes the features."""
 
 
 def check_finite(levels: Iterable[Tokens], encoder: str) -> None:
-    """Refuse tokens that are no numbers: a class is found in them all the same, and means would leave them out.
+    """Refuse tokens that are NaN or infinite: a class is found in them all the same, and means would leave them out.
 
     Raises:
         DataError: if a token is NaN or infinite.
@@ -82,18 +83,19 @@ def check_finite(levels: Iterable[Tokens], encoder: str) -> None:
 
 
 class FrozenFeatures(nn.Module):
-    """An encoder (with a projector) that never trains.
+    """A frozen encoder, with a projector if the config names one.
 
     Args:
-        config: the choices above.
-        source: an encoder or a student in memory, used in place of loading `config.encoder`, which then only names it.
+        config: encoder and choice of features.
+        source: an encoder or a student in memory, used instead of loading `config.encoder`, which is then only its
+            name.
 
     Attributes:
-        config: the choices above.
-        encoder: the encoder; `encoder.spec` says its patch size and licence.
-        channels: of a token.
+        config: encoder and choice of features.
+        encoder: the encoder; `encoder.spec` holds its patch size and licence.
+        channels: channels of a patch token.
         has_cls: whether tokens come with a class token.
-        cls_channels: of the class token: 0 without one; more than `channels` for some summaries.
+        cls_channels: channels of the class token: 0 if there is none, more than `channels` for some summaries.
     """
 
     def __init__(self, config: FeatureConfig, source: Source | None = None) -> None:
@@ -132,16 +134,16 @@ class FrozenFeatures(nn.Module):
         return self.encoder.spec.patch_size
 
     def width(self, *, with_cls: bool = False) -> int:
-        """Channels of all levels together, with class tokens if asked."""
+        """Channels of all levels together, including class tokens if `with_cls`."""
         return (self.channels + (self.cls_channels if with_cls else 0)) * len(self.config.blocks)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of the token map of images (rows, columns)."""
+        """Rows and columns of the token map for an image of `size` (rows, columns)."""
         return -(-size[0] // self.patch_size), -(-size[1] // self.patch_size)
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "batch 3 row column"]) -> list[Tokens]:
-        """Tokens of every level.
+        """Compute the tokens of every level.
 
         Args:
             images: ImageNet-normalized, of any size.
@@ -157,14 +159,14 @@ class FrozenFeatures(nn.Module):
         return self.levels(found)
 
     def finite(self, images: Float[Tensor, "batch 3 row column"]) -> list[Tokens]:
-        """As `forward`, for whatever is scored or shown: tokens that are not finite are a DataError."""
+        """As `forward`, for tokens that are scored or shown: raises DataError if any of them is not finite."""
         found = self(images)
         check_finite(found, self.config.encoder)
         return found
 
     @property
     def states(self) -> tuple[TokenState, ...]:
-        """What is needed of the encoder, in the order of `levels`."""
+        """The states that the encoder must return, in the order of `levels`."""
         config = self.config
         if self.student is not None:
             blocks = self.student.projector_blocks
@@ -176,10 +178,10 @@ class FrozenFeatures(nn.Module):
 
     @torch.no_grad()
     def levels(self, found: Mapping[TokenState, Tokens]) -> list[Tokens]:
-        """Tokens of every level, from the states that a pass of the encoder gave; after the projector, if there is one.
+        """Tokens of every level from the states of one encoder pass, after the projector if there is one.
 
         Args:
-            found: at least `states`; may hold what other heads need of the same pass.
+            found: contains at least `states`; may also contain states that other heads need from the same pass.
         """
         outputs = [found[state] for state in self.states]
         if self.student is None:
@@ -188,11 +190,11 @@ class FrozenFeatures(nn.Module):
         return [self.student.project(outputs, self.config.projector, self.config.denormalize)]
 
     def for_head(self, tokens: Tokens, *, normed: bool) -> Tokens:
-        """Tokens for a head that wants them with or without a final norm; a projector's have none, and are both."""
+        """Mark tokens as normed or not, as a head expects; projected tokens have no final norm and pass as either."""
         return tokens if self.student is None else replace(tokens, normed=normed)
 
     def describe(self) -> dict[str, object]:
-        """Encoder, licence and choices, as JSON values for a metrics file."""
+        """Encoder, licence and choice of features, as JSON values for a metrics file."""
         spec = self.encoder.spec
         return {
             "encoder": self.config.encoder,
@@ -227,7 +229,7 @@ def _encoder(text: str, source: Source | None) -> Encoder:
 
 
 def load_features_encoder(text: str) -> Encoder:
-    """The encoder of a `FeatureConfig`: what `load_encoder` takes, or `baseline:colour`."""
+    """Load the encoder of a `FeatureConfig`: anything that `load_encoder` takes, or `baseline:colour`."""
     prefix, _, name = text.partition(":")
     if prefix != "baseline":
         return load_encoder(text)

@@ -1,12 +1,12 @@
-"""Groups: samples of one room, sequence, camera or object, by data set, and splits that keep them whole.
+"""Groups of samples (one room, sequence, camera or object) by data set, and splits that do not cut a group.
 
-Intervals resample groups, and images that choose between heads share no group with those that train. Published data
-sets name their groups in their files; your own folder does so in `groups.json`:
+Confidence intervals resample groups, and the images held out to choose between heads share no group with the training
+images. Published data sets name their groups in their files. For a folder of your own, write `groups.json`:
 
     ROOT/groups.json    {"train": {"0001.jpg": "kitchen", …}, "val": {…}}
 
-with the name of an image (with or without its suffix, below the split's image folder) or of a sample. Without it every
-image is its own group, which results record.
+A key is the name of an image (with or without suffix, relative to the split's image folder) or of a sample. Without
+this file every image is its own group, and results record that.
 """
 
 from collections.abc import Iterable, Sequence, Sized
@@ -32,7 +32,7 @@ class Groups:
 
     Attributes:
         names: group of each sample, in order.
-        kind: the word for them in results: `rooms`, `scenes`, ….
+        kind: the word for the groups in results: `rooms`, `scenes`, ….
     """
 
     names: tuple[str, ...]
@@ -54,7 +54,7 @@ class Groups:
         return f"95 % percentile bootstrap over {self.count} groups ({self.kind}) of {len(self)} {unit}"
 
     def warning(self) -> str:
-        """A warning on intervals over few groups; "" if there are enough."""
+        """A warning if there are too few groups for reliable confidence intervals; "" if there are enough."""
         if self.count >= FEW_GROUPS:
             return ""
         if self.count < 2:
@@ -65,12 +65,12 @@ class Groups:
 
 
 def alone(names: Iterable[object], kind: str = ALONE) -> Groups:
-    """Every sample its own group."""
+    """Make every sample its own group."""
     return Groups(tuple(f"{number}:{name}" for number, name in enumerate(names)), kind)
 
 
 def named_groups(data: Sized) -> Groups:
-    """The `groups` of a data set, without reading a sample; each sample its own group if it has none."""
+    """The `groups` of a data set, without reading a sample; every sample is its own group if the data set has none."""
     found = getattr(data, "groups", None)
     if found is None:
         return alone(range(len(data)), "samples, each its own group (the data set names none)")
@@ -79,16 +79,16 @@ def named_groups(data: Sized) -> Groups:
 
 
 def groups_of(root: Path, split: str, names: Sequence[str], otherwise: Groups | None = None) -> Groups:
-    """The groups of a split's samples by `groups.json`.
+    """Read the groups of a split's samples from `groups.json`.
 
     Args:
         root: the data set's folder.
         split: name of the split.
-        names: of the samples, with `/` between folders.
-        otherwise: used without the file; None: every sample is its own group.
+        names: names of the samples, with `/` between folders.
+        otherwise: groups to use if there is no file; None: every sample is its own group.
 
     Raises:
-        DataError: if the file is damaged, or misses a sample or the split.
+        DataError: if the file is damaged, or lacks a sample or the split.
     """
     path = root / GROUPS_FILE
     if not path.is_file():
@@ -107,7 +107,7 @@ def groups_of(root: Path, split: str, names: Sequence[str], otherwise: Groups | 
 
 
 def joined(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Groups of pairs from those of their members: pairs that share one, directly or through others, are joined."""
+    """Group pairs: pairs that have a member in common, directly or through other pairs, form one group."""
     parents: dict[str, str] = {}
 
     def root_of(name: str) -> str:
@@ -123,7 +123,7 @@ def joined(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class GroupSplit:
-    """Numbers of training and held-out samples; `shared` if one group is in both."""
+    """Indices of training and held-out samples; `shared` if both contain samples of the same group."""
 
     training: tuple[int, ...]
     held_out: tuple[int, ...]
@@ -131,10 +131,10 @@ class GroupSplit:
 
 
 def split_groups(groups: Groups, wanted: int, seed: int) -> GroupSplit:
-    """Hold out whole groups, so that no held-out sample has a relative in training; the same for the same seed.
+    """Hold out whole groups, so that no held-out sample shares a group with a training sample; the seed decides which.
 
-    Groups are taken in a random order until `wanted` samples are held out, except those that would bring it above half
-    of all. Samples of a single group are split one by one (`shared`).
+    Groups are drawn in random order until `wanted` samples are held out; a group that would raise the number above half
+    of all samples is skipped. If there is only one group, single samples are held out (`shared`).
 
     Raises:
         DataError: if there are fewer than two samples.

@@ -1,7 +1,4 @@
-"""Half precision for stored features, with a check that the values fit.
-
-Features on any device in, fp16 on the host out.
-"""
+"""Store features in half precision (fp16, on the host), with a check that the values fit."""
 
 import numpy as np
 import torch
@@ -11,15 +8,15 @@ from codistill.errors import DataError
 
 
 def narrowed(values: Tensor, name: str, advice: str) -> np.ndarray:
-    """Features as fp16, on the host.
+    """Convert features to fp16, on the host.
 
     Args:
         values: features of some images.
-        name: of the first image, for the error.
-        advice: what to do if they do not fit, for the error.
+        name: name of the first image, for the error.
+        advice: what to do if the values do not fit, for the error.
 
     Raises:
-        DataError: if they overflow or are not finite.
+        DataError: if values overflow or are not finite.
     """
     half = values.to(torch.float16).cpu()
     if not half.isfinite().all():

@@ -1,7 +1,8 @@
-"""A fitted head on disk: HEAD/head.json describes it, HEAD/head.safetensors holds the tensors under released keys.
+"""Write and read a fitted head: HEAD/head.json describes it, HEAD/head.safetensors holds tensors under released keys.
 
-head.json suffices to use the head: encoder, features, test settings, classes; it also records how it was fitted, with
-which scores, and its provenance. The folder also keeps what the fit needs to resume.
+Besides the tensors, head.json is all that is needed to use the head: encoder, features, test settings, classes. It also
+records how the head was fitted, the scores on held-out images and the provenance. The folder also keeps the state from
+which the fit resumes.
 """
 
 import os
@@ -25,9 +26,9 @@ from codistill.weights.read import read_checkpoint
 FORMAT, VERSION = "codistill-head", 2
 RECORD, TENSORS = "head.json", "head.safetensors"
 OWN_ENCODER = "./encoder"
-"""In head.json, for an encoder that was trained with the head: an export in the head's folder, which may be moved."""
+"""In head.json, an encoder trained with the head: an export inside the head's folder, so the folder may be moved."""
 ENCODER_OF_MODEL = "../.."
-"""In head.json of a head in a model's folder (`weights/shipped.py`): the model's encoder."""
+"""Encoder in head.json of a head inside a model's folder (`weights/shipped.py`): the model's encoder."""
 
 
 T = TypeVar("T")
@@ -35,12 +36,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class HeadData:
-    """What a head was fitted on.
+    """The data that a head was fitted on.
 
     Attributes:
         spec: `LAYOUT:FOLDER`.
-        samples: that were used: images, pairs.
-        classes: that it tells apart, by number; () where it tells none.
+        samples: number of samples used: images, pairs.
+        classes: names of the head's classes, by number; () if it has none.
     """
 
     spec: str
@@ -50,14 +51,14 @@ class HeadData:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderFacts:
-    """What a head stands on, as its encoder said it.
+    """Facts on the encoder that a head was fitted on.
 
     Attributes:
-        name, licence: of the encoder.
-        channels: of a token.
+        name, licence: name and licence of the encoder.
+        channels: channels of a token.
         patch_size: pixels per token side.
-        fingerprint: of what makes the features; None where nobody knows.
-        trained_from: what the encoder was before it was trained with the head; "" where it was not.
+        fingerprint: fingerprint of the model that computes the features; None if unknown.
+        trained_from: the encoder before it was trained together with the head; "" if it was not.
     """
 
     name: str
@@ -74,14 +75,15 @@ class HeadRecord:
 
     Attributes:
         task: `segmentation`, `depth`, `knn`, `linear`.
-        features: what the head stands on; `read_record` says where its encoder is now (its own: `OWN_ENCODER`).
-        data: what it was fitted on.
-        encoder: what it stands on.
-        test: how images are brought to the head, and its answer back to the image; the task's own, see `own`.
-        head: the head's config; the task's own, see `own`.
+        features: features that the head was fitted on; `read_record` gives the present place of the encoder (for an
+            encoder trained with the head, see `OWN_ENCODER`).
+        data: data that the head was fitted on.
+        encoder: facts on the encoder.
+        test: how images are resized for the head and its answer back to the image; defined by the task, see `own`.
+        head: config of the head; defined by the task, see `own`.
         fit: protocol, steps, learning rates, scores on held-out images, seconds.
         provenance: command, commit, versions, time.
-        place: the folder: its absolute path when it was written, or where it was read.
+        place: absolute path of the folder when it was written, or the folder from which it was read.
     """
 
     task: str
@@ -95,16 +97,16 @@ class HeadRecord:
     place: str = ""
 
     def own(self, part: Literal["test", "head"], cls: type[T]) -> T:
-        """A part that is the task's own.
+        """Parse a part that the task defines.
 
         Raises:
-            ConfigError: if it is not what the class says.
+            ConfigError: if its content does not fit the class.
         """
         return from_plain(cls, getattr(self, part), f"{self.place}/{RECORD}: {part}")
 
 
 def write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor], command: list[str]) -> None:
-    """Write a head: its tensors, then head.json, with absolute paths.
+    """Write a head: first its tensors, then head.json, with absolute paths.
 
     Raises:
         CheckpointError: if it cannot be written.
@@ -116,10 +118,10 @@ def write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor], 
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """A head's tensors.
+    """Read a head's tensors.
 
     Raises:
-        CheckpointError: if they cannot be read, or hold values that are not finite: whatever they say would be wrong.
+        CheckpointError: if they cannot be read, or hold values that are not finite (all predictions would be wrong).
     """
     path = folder / TENSORS
     tensors: dict[str, Tensor] = read_checkpoint(path)
@@ -145,7 +147,7 @@ def _at_home(record: HeadRecord, folder: Path) -> HeadRecord:
 
 
 def _moved(record: HeadRecord, folder: Path) -> HeadRecord:
-    """The record as the folder is now: what was moved together with it is found beside it."""
+    """The record with paths for the folder's present place: files moved together with it are found next to it."""
     before, now, encoder = record.place, str(folder), record.features.encoder
     beside = encoder in (OWN_ENCODER, ENCODER_OF_MODEL)
     encoder = os.path.normpath(folder / encoder) if beside else moved_place(encoder, before, now)
@@ -159,15 +161,15 @@ def is_head(folder: Path) -> bool:
 
 
 def read_record(folder: Path, task: str | None = None) -> HeadRecord:
-    """The record in head.json.
+    """Read the record in head.json.
 
     Args:
-        folder: of the head.
-        task: that the head must be for.
+        folder: the head's folder.
+        task: the task that the head must be for.
 
     Raises:
         CheckpointError: if there is no head, or a damaged one.
-        ConfigError: if it is for another task.
+        ConfigError: if the head is for another task.
     """
     if not folder.is_dir():
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""The one way through the engine for every head: what to train in, facts for its record out.
+"""Train any head with the engine; returns facts on the fit for the head's record.
 
 HEAD/run/    the engine's run; the same call resumes it
 """
@@ -22,7 +22,7 @@ from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.resumed import check_resumed
 
 RUN = "run"
-"""The engine's run, in the head's folder."""
+"""Folder of the engine's run, inside the head's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class HeadTraining(Generic[BatchT]):
     Attributes:
         objective: its module is trained in place.
         train_batches, val_batches: see `train`.
-        validate_every: steps between two validations.
+        validate_every: steps between validations.
     """
 
     objective: Objective[BatchT]
@@ -47,13 +47,13 @@ class FitFacts:
 
     Attributes:
         trained: the objective's module.
-        steps: of the whole fit.
+        steps: steps of the whole fit.
         losses: means over the last log interval: the loss and its terms.
-        validation: last one of this call; may be empty.
-        seconds_preparing: before the first step of this call.
-        seconds_per_step: None if this call did no step.
-        device: that computed it.
-        data_changed: what changed since the fit began.
+        validation: result of the last validation in this call; may be empty.
+        seconds_preparing: seconds before the first step of this call.
+        seconds_per_step: seconds per step; None if this call ran no step.
+        device: device on which the fit ran.
+        data_changed: changes in the data since the fit began.
     """
 
     trained: nn.Module
@@ -93,29 +93,29 @@ def run_head_fit(
     accumulate: int = 1,
     precision: Precision = "auto",
 ) -> FitFacts | None:
-    """Train in place; the same call resumes. Every rank calls it.
+    """Train a head in place; the same call resumes. Every rank must call it.
 
     Args:
-        prepare: makes what to train; called once the data is checked, since it may encode all of it.
-        inputs: gives the fit's inputs; called by the first process.
+        prepare: makes what to train; called after the data is checked, since it may encode all of it.
+        inputs: returns the inputs of the fit; called by the first process.
         config: frozen dataclass with all that defines the fit; compared on resuming.
-        steps, seed: of the fit.
-        optim: the optimizer.
-        batch_size: samples of a step, over all ranks and parts.
+        steps, seed: length and seed of the fit.
+        optim: config of the optimizer.
+        batch_size: samples per step, over all ranks and accumulated parts.
         runtime: where and how to compute.
         process: this process.
-        accumulate: parts of a step.
-        precision: of the forward pass.
+        accumulate: parts into which a step is cut.
+        precision: precision of the forward pass.
 
     Returns:
-        Facts, or None if the fit was stopped before its end.
+        Facts on the fit, or None if it was stopped before its end.
 
     Raises:
         ConfigError: if the folder holds a fit with another config, or a finished head that was fitted on other data.
         CheckpointError: if nothing can be written there.
         DataError: if a sample cannot be used.
     """
-    # Here, since it imports PyTorch's distributed parts, which takes seconds, and a head in use needs none of it.
+    # Imported here: it imports PyTorch's distributed parts, which takes seconds, and using a head needs none of them.
     from codistill.engine.loop import train
 
     changes = process.on_main(lambda: check_resumed(runtime.out, RUN, inputs(), runtime.say))
@@ -157,5 +157,5 @@ def run_head_fit(
 
 
 def _is_loss(name: str) -> bool:
-    """Whether a logged number is the objective's, not the engine's."""
+    """Whether a logged number comes from the objective, not from the engine."""
     return "/" not in name and name not in OWN_METRICS

@@ -1,7 +1,8 @@
-"""Inputs of each sample of a data set, so that whatever is derived from them and stored can be checked for changes.
+"""Inputs of each sample of a data set, so that stored results derived from them can be checked for changes.
 
-Data sets in files implement `inputs_of(index)`, the files of a sample (its shard, if it is in one) and its facts from
-lists, and may implement `shared_inputs()`, what all samples depend on. Samples of other data sets are read and hashed.
+Data sets in files implement `inputs_of(index)`: the files of a sample (or the shard that contains it) and the facts
+that lists state about it. They may also implement `shared_inputs()`: what all samples depend on. Samples of other data
+sets are read and hashed.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ import torch
 from codistill.files.inputs import Inputs, Part, Row, stamped
 
 SampleInputs = tuple[Path | Part, ...]
-"""Files, and facts as `files.inputs.fact` makes them."""
+"""Files, and facts made by `files.inputs.fact`."""
 
 
 class Samples(Protocol):
@@ -28,11 +29,11 @@ class Samples(Protocol):
 
 
 def inputs_of(data: Samples, rows: Sequence[int] | None = None) -> Inputs:
-    """The present inputs of a data set's samples.
+    """The current inputs of a data set's samples.
 
     Args:
-        data: without `inputs_of`, every sample is read.
-        rows: which samples; None: all.
+        data: the data set; if it has no `inputs_of`, every sample is read and hashed.
+        rows: indices of the samples; None: all.
     """
     chosen = range(len(data)) if rows is None else rows
     return stamped((sample_inputs(data, index) for index in chosen), shared_inputs(data))

@@ -1,7 +1,8 @@
-"""Views of images with truth as engine batches: the sample in a slot follows from (seed, step) alone.
+"""Make training batches of views from images with ground truth; (seed, step) alone decide which sample fills a slot.
 
-A maker turns a sample and a generator into a view of fixed size; workers run it, this process normalizes on the
-device. The same requests serve training (slots of steps) and the feature cache (samples of passes).
+A view maker turns a sample and a random generator into a view of fixed size. Loader workers run it; this process
+normalizes the images on the device. The same requests serve training (slots of steps) and the feature cache (samples of
+passes).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +32,8 @@ class View:
     Attributes:
         pixels: (row, column, 3), 0 to 255, any dtype.
         target: (row, column, …).
-        inside: rows and columns of the image; the rest, below and to the right, is padding, 0 after normalization.
+        inside: rows and columns of the image in the view; the rest, below and to the right, is padding, 0 after
+            normalization.
     """
 
     pixels: np.ndarray
@@ -40,7 +42,7 @@ class View:
 
 
 class ViewMaker(Protocol):
-    """Sample to training view; picklable.
+    """Turns a sample into a training view; picklable.
 
     Attributes:
         size: rows and columns of every view.
@@ -50,11 +52,11 @@ class ViewMaker(Protocol):
     def size(self) -> tuple[int, int]: ...
 
     def __call__(self, sample: DenseSample, rng: np.random.Generator) -> View:
-        """A random view."""
+        """Make a random view."""
         ...
 
     def plain(self, sample: DenseSample) -> View:
-        """The view without any randomness, for choosing between heads on held-out images."""
+        """Make the view without randomness, used on held-out images to choose between heads."""
         ...
 
 
@@ -71,7 +73,7 @@ class DenseBatch(Batch):
 
 @dataclass(frozen=True)
 class Request:
-    """Views to make: of `items`, drawn from (seed, step, slot); `plain` draws nothing."""
+    """A request for views of `items`, with random draws from (seed, step, slot); `plain` views have no randomness."""
 
     step: int
     slots: tuple[int, ...]
@@ -81,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True)
 class RawViews:
-    """What a worker sends back."""
+    """The views of one request, as a worker returns them."""
 
     pixels: Tensor
     target: Tensor
@@ -90,7 +92,7 @@ class RawViews:
 
 
 class ViewDataset(Dataset[RawViews]):
-    """Map-style over requests: an item stacks the views of one, made in a loader worker."""
+    """A map-style data set indexed by requests: an item stacks the views of one request, made in a loader worker."""
 
     def __init__(self, data: DenseData, maker: ViewMaker, seed: int) -> None:
         self.data, self.maker, self.seed = data, maker, seed
@@ -113,7 +115,7 @@ class ViewDataset(Dataset[RawViews]):
 
 
 def normalized_inside(pixels: Tensor, inside: Sequence[tuple[int, int]]) -> Tensor:
-    """(batch, row, column, 3) in 0 to 255 as ImageNet-normalized (batch, 3, row, column).
+    """Normalize pixels (batch, row, column, 3), 0 to 255, with ImageNet's statistics to (batch, 3, row, column).
 
     Pixels outside of `inside` (rows and columns of each image, from the top left) become 0.
     """
@@ -133,14 +135,14 @@ def view_batches(
     workers: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[DenseBatch]:
-    """Batches of views, in the order of the requests.
+    """Make batches of views, in the order of the requests.
 
     Args:
-        data, maker: samples, and how they become views.
-        requests: which views; read ahead by the workers.
-        seed: of the draws.
-        workers: processes; 0: this one, None: one per CPU of this process.
-        device: where images are normalized; targets stay on the host.
+        data, maker: samples, and what turns them into views.
+        requests: the views to make; the workers read ahead.
+        seed: seed of the random draws.
+        workers: loader processes; 0: this process, None: one per CPU of this process.
+        device: device on which images are normalized; targets stay on the host.
 
     Raises:
         DataError: if a sample cannot be used.
@@ -156,7 +158,7 @@ def view_batches(
 def training_requests(
     count: int, batch_size: int, *, seed: int, steps: range, rank: int = 0, world_size: int = 1
 ) -> Iterator[Request]:
-    """One request per step: this rank's slots. Every pass over the `count` samples has its own order."""
+    """One request per step with this rank's slots; every pass over the `count` samples has its own random order."""
     for step in steps:
         slots = np.arange(rank, batch_size, world_size)
         passes, position = np.divmod(slots + step * batch_size, count)
@@ -165,7 +167,7 @@ def training_requests(
 
 
 def in_parts(requests: Iterable[Request], parts: int) -> Iterator[Request]:
-    """Every request cut into so many of the same step, in order: samples and their draws stay the same."""
+    """Cut every request into `parts` requests of the same step, in order; samples and random draws stay the same."""
     for request in requests:
         size = len(request.slots) // parts
         for start in range(0, len(request.slots), size):
@@ -183,12 +185,12 @@ def step_requests(
     rank: int = 0,
     world_size: int = 1,
 ) -> Callable[[int], Iterator[Request]]:
-    """The requests of an engine run: a function from the start step; `accumulate` requests make a step.
+    """Requests of an engine run, as a function of the start step; `accumulate` requests make one step.
 
     They are made lazily: half a million of them would take minutes and a gigabyte.
 
     Raises:
-        ConfigError: if the batch does not divide by the number of ranks and parts.
+        ConfigError: if the batch size is no multiple of the number of ranks times parts.
     """
     if batch_size < 1 or batch_size % (world_size * accumulate):
         parts = f" times {accumulate} parts" if accumulate > 1 else ""
@@ -218,7 +220,7 @@ def train_batches(
     workers: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Callable[[int], Iterable[DenseBatch]]:
-    """The engine's batches: a function from the start step; errors as `step_requests`."""
+    """Batches of an engine run, as a function of the start step; errors as in `step_requests`."""
     requests = step_requests(
         len(data), batch_size, total_steps=total_steps, seed=seed, rank=rank, world_size=world_size
     )

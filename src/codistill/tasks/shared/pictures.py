@@ -1,4 +1,4 @@
-"""Pictures that are still to be read, from files or shards; batches of them, prepared by loader workers, come out."""
+"""Pictures in files or shards that are read only when needed, and batches of them prepared by loader workers."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ from codistill.tasks.shared.workers import made_by_workers
 
 
 class Picture(Protocol):
-    """A picture that is still to be read."""
+    """A picture whose pixels are not yet read."""
 
     @property
     def name(self) -> str:
-        """For results and errors."""
+        """Name in results and errors."""
         ...
 
     @property
     def files(self) -> SampleInputs:
-        """What its pixels come from."""
+        """Files from which the pixels come."""
         ...
 
     def read(self) -> UInt8[np.ndarray, "row column 3"]:
-        """Its pixels; DataError if it cannot be used."""
+        """Read the pixels; raises DataError if the picture cannot be used."""
         ...
 
 
@@ -45,8 +45,8 @@ class FilePicture:
     """An image file.
 
     Attributes:
-        path: of the file.
-        root: of the data set; None: it has none.
+        path: path of the file.
+        root: root folder of the data set; None if it has none.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class FilePicture:
 
     @property
     def name(self) -> str:
-        """Its path, below the root where there is one."""
+        """Path of the file, relative to the root if there is one."""
         return str(self.path if self.root is None else self.path.relative_to(self.root))
 
     @property
@@ -67,11 +67,11 @@ class FilePicture:
 
 @dataclass(frozen=True)
 class SourcePicture:
-    """A picture of a source of the data layer: its shards, mostly.
+    """A picture of a `Source` of the data layer, mostly in its shards.
 
     Attributes:
         source: opens its files at the first access.
-        index: of the picture.
+        index: index of the picture.
     """
 
     source: Source
@@ -90,15 +90,15 @@ class SourcePicture:
 
 
 def in_batches(count: int, size: int) -> list[range]:
-    """The numbers 0..count-1 in order, `size` at a time."""
+    """Indices 0..count-1 in order, in ranges of `size`."""
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def check_pictures(pictures: Pictures) -> None:
-    """Read `CHECKED` pictures, evenly spread, before anything is computed; the rest is checked as it is read.
+    """Read `CHECKED` evenly spread pictures before anything is computed; the others are checked when they are read.
 
     Raises:
-        DataError: if one cannot be used.
+        DataError: if one of them cannot be used.
     """
     for index in spread(len(pictures), CHECKED):
         pictures[index].read()
@@ -106,7 +106,7 @@ def check_pictures(pictures: Pictures) -> None:
 
 @dataclass(frozen=True)
 class _Prepared(Dataset[Tensor]):
-    """Batches (image, row, column, 3) uint8 by the numbers of their pictures."""
+    """Data set of batches (image, row, column, 3) uint8, indexed by lists of picture indices."""
 
     pictures: Pictures
     prepare: Callable[[np.ndarray], np.ndarray]
@@ -123,12 +123,12 @@ def prepared_batches(
     workers: int | None,
     device: torch.device,
 ) -> Iterator[UInt8[Tensor, "image row column 3"]]:
-    """Pictures as batches, in order.
+    """Read and prepare pictures in batches, in order.
 
     Args:
-        pictures: map-style and picklable.
-        batches: numbers of their pictures.
-        prepare: gives (row, column, 3) uint8 of one size; picklable.
+        pictures: a map-style, picklable data set.
+        batches: indices of the pictures of each batch.
+        prepare: returns (row, column, 3) uint8 of one size; picklable.
         workers, device: see `made_by_workers`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Progress of a long computation: a bar with the time left on a terminal, a line now and then elsewhere."""
+"""Show the progress of a long computation: a bar with the time left on a terminal, lines of text elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,16 +10,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from codistill.tasks.shared.config import Runtime
 
 EVERY = 30.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines if there is no terminal."""
 FIRST = 2
-"""Calls after which the time of all is known: the first batch waits for its workers to start."""
+"""Calls before the total time is estimated: the first batch includes the start of the workers."""
 
 Report = Callable[[int], None]
-"""Called with the number done."""
+"""Called with the number of items done."""
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `2.5 h`."""
+    """A duration as text: `40 s`, `3 min`, `2.5 h`."""
     if seconds < 100:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
@@ -27,9 +27,10 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def shown(runtime: Runtime, title: str, total: int, *, announced: bool = False) -> Iterator[Report]:
-    """A function to call with the number done of `total`; the time left counts from its first call.
+    """Context manager: yields a function to call with the number of items done of `total`.
 
-    The time of the whole is said once, as soon as it is measured, unless the caller `announced` it.
+    The time left is measured from the first call. The total time is printed once, as soon as it can be estimated,
+    unless the caller has `announced` it.
     """
     cost = None if announced else Announcement(runtime.say, title, total)
     if runtime.console.is_terminal:
@@ -56,13 +57,13 @@ def shown(runtime: Runtime, title: str, total: int, *, announced: bool = False) 
 
 @dataclass
 class Told:
-    """What is told of a long computation, in lines.
+    """What is reported on a long computation, in lines of text.
 
     Attributes:
         say: prints a line.
         title: what is computed.
-        total: number of steps.
-        clock: gives seconds.
+        total: number of items.
+        clock: returns seconds.
     """
 
     say: Callable[[str], None]
@@ -73,7 +74,7 @@ class Told:
 
 @dataclass
 class Announcement(Told):
-    """Says once how long the whole takes, by the pace after the first batch."""
+    """Print once how long the whole computation takes, estimated from the speed after the first batch."""
 
     def __post_init__(self) -> None:
         self.seen: list[tuple[int, float]] = []  # number done and seconds of the first calls
@@ -92,7 +93,7 @@ class Announcement(Told):
 
 @dataclass
 class Lines(Told):
-    """Prints a line every `EVERY` seconds, with the time left."""
+    """Print a line with the time left every `EVERY` seconds."""
 
     def __post_init__(self) -> None:
         self.first: int | None = None

@@ -15,7 +15,7 @@ from codistill.version import __version__
 
 
 def commit_of(folder: Path) -> str | None:
-    """The commit of the checkout a folder lies in, with `+changes` if files differ from it; None outside of one."""
+    """Commit of the checkout that holds a folder, with `+changes` if files differ from it; None without a checkout."""
 
     def git(*words: str) -> str | None:
         try:
@@ -33,7 +33,7 @@ def commit_of(folder: Path) -> str | None:
 
 
 def provenance(command: Sequence[str]) -> dict[str, Any]:
-    """Command, commit, versions and time of a metrics file."""
+    """Command, commit, versions and time, for a metrics file."""
     return {
         "command": shlex.join(["codistill", *command]),
         "commit": commit_of(Path(__file__).parent),
@@ -44,6 +44,6 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
 
 
 def write_metrics(path: Path, numbers: Mapping[str, Any], command: Sequence[str]) -> None:
-    """Write a metrics file, whole or not at all; see `files/writing.py`."""
+    """Write a metrics file atomically; see `files/writing.py`."""
     text = json.dumps({**numbers, "provenance": provenance(command)}, indent=2) + "\n"
     write_atomic(path, text)

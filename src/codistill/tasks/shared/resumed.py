@@ -1,8 +1,8 @@
-"""Resuming fits: whether data and encoder are still those that the fit began with.
+"""Resume fits: check whether data and encoder are still those that the fit began with.
 
-HEAD/run/inputs.parquet        what a run of the engine began with; other data: said, and refused for a finished head
-    data_changes.json          what changed while it was trained
-HEAD/…/STAGE-HASH/             a stage that is kept (heads in training): another folder for other inputs
+HEAD/run/inputs.parquet        inputs when the engine's run began; changes are printed; refused for a finished head
+    data_changes.json          changes during the training
+HEAD/…/STAGE-HASH/             a stored stage (heads in training); other inputs get another folder
 """
 
 import json
@@ -25,22 +25,22 @@ def encoder_part(name: str, fingerprint: str) -> Part:
 
 
 def with_encoder(inputs: Inputs, features: FrozenFeatures) -> Inputs:
-    """The inputs of a fit: data and encoder."""
+    """Inputs of a fit: the data and the encoder."""
     part = encoder_part(features.config.encoder, features.fingerprint())
     return Inputs(inputs.rows, (*inputs.shared, part))
 
 
 def check_resumed(out: Path, run: str, inputs: Inputs, say: Say) -> list[str]:
-    """Compare a run's first inputs to the present ones; called by one process.
+    """Compare the inputs at the start of a run with the current ones; called by one process.
 
     Args:
         out: the head's folder.
-        run: the name of the engine's folder in it.
-        inputs: the present ones.
+        run: name of the engine's folder inside it.
+        inputs: the current inputs.
         say: prints what changed, if the run resumes nevertheless.
 
     Returns:
-        All that changed since the run began, for the record.
+        All changes since the run began, for the record.
 
     Raises:
         ConfigError: if the head is finished, and was fitted on other inputs.
@@ -72,16 +72,16 @@ def check_resumed(out: Path, run: str, inputs: Inputs, say: Say) -> list[str]:
 
 
 def stage_folder(parent: Path, name: str, inputs: Inputs, say: Say) -> Path:
-    """The folder of a stage, made if necessary; other inputs have another folder.
+    """Folder of a stage, created if necessary; other inputs get another folder.
 
     Args:
-        parent: where stages are kept.
-        name: of the stage, with a hash of its settings.
-        inputs: of the stage.
-        say: prints what changed since it was begun.
+        parent: folder that contains the stages.
+        name: name of the stage, with a hash of its settings.
+        inputs: inputs of the stage.
+        say: prints what changed since an earlier stage of that name was begun.
 
     Raises:
-        CheckpointError: if it cannot be made.
+        CheckpointError: if the folder cannot be created.
     """
     folder = parent / f"{name}-{inputs.digest()[:12]}"
     others = sorted(parent.glob(f"{name}-*/{INPUTS}"), key=lambda path: path.stat().st_mtime_ns)

@@ -1,8 +1,9 @@
-"""Check that a head is used with the encoder it was fitted on, which equal widths do not prove.
+"""Check that a head is used with the encoder that it was fitted on; equal widths do not prove it.
 
 head.json keeps the encoder's fingerprint (name, architecture, hash of the weights). Another encoder, or other features
-of the same one, are refused without --other-encoder. One exception is explicit in itself: a head that was fitted on a
-teacher runs on a student's projection into that teacher's own space (projector and denormalize).
+of the same encoder, are refused without --other-encoder. There is one exception, which the options state explicitly: a
+head fitted on a teacher may run on a student's tokens projected into that teacher's feature space (projector and
+denormalize).
 """
 
 import logging
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def features_fingerprint(features: FrozenFeatures) -> EncoderFingerprint:
-    """The encoder's fingerprint, or the whole student's if its projector is part of the features."""
+    """Fingerprint of the encoder; with a projector, the weights' hash is that of the whole student."""
     found = encoder_fingerprint(features.encoder)
     if features.student is None:
         return found
@@ -28,7 +29,7 @@ def features_fingerprint(features: FrozenFeatures) -> EncoderFingerprint:
 
 
 def told_of(features: FrozenFeatures) -> EncoderFacts:
-    """What head.json says of the features."""
+    """Facts on the features for head.json."""
     spec = features.encoder.spec
     return EncoderFacts(
         name=spec.name,
@@ -47,17 +48,17 @@ def check_features(head: Path, record: HeadRecord, features: FrozenFeatures, oth
 def check_encoder(
     head: Path, record: HeadRecord, named: str, encoder: Encoder, other: bool, *, norm: bool
 ) -> None:
-    """Refuse an encoder that a head was not fitted on, unless `other`; log what cannot be checked.
+    """Refuse an encoder that the head was not fitted on, unless `other`; log what cannot be checked.
 
     Args:
-        head, record: the folder, and head.json's contents.
+        head, record: the head's folder, and the contents of its head.json.
         named: the encoder as the user gave it.
-        encoder: the one to be used.
+        encoder: the encoder to use.
         other: allow another encoder.
-        norm: whether the head takes tokens after its final norm.
+        norm: whether the head takes tokens after the encoder's final norm.
 
     Raises:
-        ConfigError: if it is another one; the text lists the differences.
+        ConfigError: if it is another encoder; the message lists the differences.
     """
     config = replace(record.features, encoder=named, norm=norm)
     _check(head, record, config, lambda: encoder_fingerprint(encoder), other)
@@ -109,10 +110,10 @@ def _check(
 
 
 def _choices(fitted: FeatureConfig, config: FeatureConfig) -> list[str]:
-    """Options in which the two feature configs differ, in words."""
+    """Options in which the two feature configs differ, as text."""
     names = ["projector", "denormalize", "blocks"]
     if fitted.projector is None and config.projector is None:
-        names.append("norm")  # never before a projector
+        names.append("norm")  # no norm is applied before a projector
     return [
         f"{name} {getattr(fitted, name)} against {getattr(config, name)}"
         for name in names

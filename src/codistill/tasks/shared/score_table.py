@@ -1,4 +1,4 @@
-"""An evaluation's counts: one entry per sample, kept in OUT/per_image.npz for paired comparisons."""
+"""Counts of an evaluation, one entry per sample; stored in OUT/per_image.npz for paired comparisons."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from codistill.tasks.shared.groups import Groups
 
 PER_IMAGE = "per_image.npz"
 ROWS = "rows."
-"""In the file, before the names of arrays with one row per thing in a sample; `rows.sample` says in which."""
+"""Prefix, in the file, of the names of arrays with one row per item in a sample; `rows.sample` is the item's sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +20,9 @@ class ScoreTable:
     """Numbers per sample.
 
     Attributes:
-        names, groups: of the samples.
-        values: (sample, …) by name.
-        rows: (item, …) by name; `sample` is the number of an item's sample.
+        names, groups: names and groups of the samples.
+        values: arrays (sample, …) by name.
+        rows: arrays (item, …) by name; `sample` is the index of an item's sample.
     """
 
     names: tuple[str, ...]
@@ -34,14 +34,14 @@ class ScoreTable:
         return len(self.names)
 
     def at(self, indices: Sequence[int] | np.ndarray) -> "ScoreTable":
-        """The table of some samples, which may repeat; without rows."""
+        """The table of chosen samples, which may repeat; without rows."""
         chosen = np.asarray(indices, dtype=np.int64)
         names = tuple(self.names[index] for index in chosen.tolist())
         values = {name: array[chosen] for name, array in self.values.items()}
         return ScoreTable(names=names, groups=self.groups.at(chosen.tolist()), values=values)
 
     def by_sample(self, values: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
-        """(sample, 2): sum and number of the finite (item,) values among those chosen."""
+        """Per sample, sum and number of the finite (item,) values among those chosen: (sample, 2)."""
         used = np.isfinite(values) if chosen is None else np.isfinite(values) & chosen
         sample, size = self.rows["sample"][used].astype(int), len(self)
         return np.stack(
@@ -49,7 +49,7 @@ class ScoreTable:
         )
 
     def arrays(self) -> dict[str, Any]:
-        """What per_image.npz holds."""
+        """The content of per_image.npz."""
         rows = {f"{ROWS}{name}": array for name, array in self.rows.items()}
         return {
             "names": np.array(self.names),
@@ -60,15 +60,15 @@ class ScoreTable:
 
 
 def read_table(folder: Path, like: ScoreTable) -> ScoreTable:
-    """The table of an earlier evaluation of the same samples.
+    """Read the table of an earlier evaluation of the same samples.
 
     Args:
-        folder: its output.
+        folder: output folder of the earlier evaluation.
         like: table of the evaluation to compare.
 
     Raises:
-        DataError: if there is none, or it is another task's.
-        ConfigError: if it scored other samples, or other quantities.
+        DataError: if there is no table, or it is that of another task.
+        ConfigError: if the earlier evaluation scored other samples, or other quantities.
     """
     stored = read_stored(folder)
     names = tuple(str(name) for name in stored.pop("names").tolist())
@@ -91,7 +91,7 @@ def read_table(folder: Path, like: ScoreTable) -> ScoreTable:
 
 
 def stored_table(folder: Path) -> ScoreTable:
-    """The table of an evaluation's folder, with its own groups.
+    """Read the table in an evaluation's folder, with its own groups.
 
     Raises:
         DataError: if there is none.
@@ -109,7 +109,7 @@ def _table(names: tuple[str, ...], groups: Groups, stored: Mapping[str, np.ndarr
 
 
 def read_stored(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays of an evaluation's folder.
+    """Read the arrays in an evaluation's folder.
 
     Raises:
         DataError: if there are none.

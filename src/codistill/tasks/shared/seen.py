@@ -1,7 +1,7 @@
-"""What a head sees of an image beside others on the same pass of an encoder, and what it answers.
+"""Input and answer of a head that shares one encoder pass with other heads.
 
-The whole image is brought to the encoder at one size for all heads, with its ratio kept up to whole patches; answers
-are in the original image's own pixels.
+The whole image is resized to one size for all heads, with its aspect ratio kept up to whole patches. Answers are in
+pixels of the original image.
 """
 
 from abc import ABC, abstractmethod
@@ -22,10 +22,10 @@ class Seen:
     """An image and the tokens that one head reads.
 
     Attributes:
-        pixels: (row, column, 3) uint8, upright, at its own size.
-        levels: tokens of that image alone, as the head's features make them.
-        name: for messages and files.
-        path: of the file, which may know the focal length; None for pixels.
+        pixels: (row, column, 3) uint8, upright, at the original size.
+        levels: tokens of this image alone, as the head's features define them.
+        name: name of the image, for messages and files.
+        path: path of the file, whose EXIF data may hold the focal length; None for pixels in memory.
         focal: focal length in pixels of the image, if it was given.
     """
 
@@ -42,46 +42,47 @@ class Seen:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the tokens."""
+        """Rows and columns of the token map."""
         return self.levels[0].grid
 
     def fit(self, patch_size: int) -> ImageFit:
-        """How the image was resized, for a head with so many pixels a token.
+        """How the image was resized, for a head whose tokens cover `patch_size` pixels.
 
-        A teacher's patches may be larger than the student's, whose projector predicts the teacher's tokens on its own
-        grid: the head's image is then as many times larger.
+        A teacher's patches may be larger than the student's, whose projector predicts the teacher's tokens on the
+        student's grid. The head's image is then larger by that factor.
         """
         rows, columns = self.grid[0] * patch_size, self.grid[1] * patch_size
         return ImageFit(original=self.size, resized=(rows, columns), cropped=(rows, columns), left=0, top=0)
 
 
 class Answer(ABC):
-    """What a head says of an image, or of several images together."""
+    """A head's answer for one image, or for several images together."""
 
     @abstractmethod
     def draw(
         self, pixels: UInt8[np.ndarray, "row column 3"], like: "Answer | None" = None
     ) -> UInt8[np.ndarray, "row2 column2 3"]:
-        """A picture of it, over the image or in its place.
+        """Draw the answer, over the image or in its place.
 
         Args:
             pixels: the image.
-            like: an answer of the same head whose range of colours is kept, as between the frames of a video.
+            like: an answer of the same head whose colour range is used, for example that of an earlier frame of a
+                video.
         """
 
     @abstractmethod
     def text(self) -> str:
-        """A line that says it."""
+        """The answer as one line of text."""
 
     @abstractmethod
     def facts(self) -> Mapping[str, Any]:
-        """JSON values, without large arrays."""
+        """The answer as JSON values, without large arrays."""
 
     @abstractmethod
     def arrays(self) -> Mapping[str, np.ndarray]:
-        """The arrays, by the name that follows the head's; "" for the only one."""
+        """The arrays of the answer, by the suffix that follows the head's name; "" if there is only one."""
 
     def legend(self, width: int, like: "Answer | None" = None) -> np.ndarray | None:
-        """A strip (row, width, 3) uint8 that says what the picture's colours mean, if they need one."""
+        """A strip (row, width, 3) uint8 that explains the colours of the picture, if they need one."""
         del width, like
         return None

@@ -1,7 +1,7 @@
-"""Scores from counts, with their intervals and those of paired differences.
+"""Compute scores from counts, with confidence intervals of scores and of paired differences.
 
-A `ScoreTable` in, a `Resampled` score out; groups of samples are the unit of resampling (`metrics/interval.py`). Two
-tables of the same samples are resampled together, so that their common variance cancels in the difference.
+Takes a `ScoreTable`, returns a `Resampled` score. The bootstrap resamples groups of samples (`metrics/interval.py`).
+For a paired difference, two tables of the same samples are resampled together, so that their common variance cancels.
 """
 
 from abc import ABC, abstractmethod
@@ -23,38 +23,38 @@ from codistill.tasks.shared.score_table import ScoreTable
 
 
 class Statistic(ABC):
-    """A score of a table: the two abstract methods give the rest."""
+    """A score of a table; subclasses implement the two abstract methods."""
 
     @abstractmethod
     def resampled(self, table: ScoreTable) -> Resampled | None:
-        """The score, and those of resamples; None if no sample has it."""
+        """The score and its bootstrap resamples; None if no sample has it."""
 
     @abstractmethod
     def resampled_difference(self, one: ScoreTable, other: ScoreTable) -> Resampled:
-        """The score of `one` minus that of `other`, over the samples in which both have it.
+        """The score of `one` minus that of `other`, over the samples that have it in both.
 
         Raises:
             DataError: if there is no such sample.
         """
 
     def interval(self, table: ScoreTable) -> Interval | None:
-        """The score with its 95 % interval; None if no sample has it."""
+        """The score with its 95 % confidence interval; None if no sample has it."""
         found = self.resampled(table)
         return None if found is None else found.interval()
 
     def difference(self, one: ScoreTable, other: ScoreTable) -> Interval:
-        """The difference of `resampled_difference` with its 95 % interval."""
+        """The difference of `resampled_difference` with its 95 % confidence interval."""
         return self.resampled_difference(one, other).interval()
 
 
 @dataclass(frozen=True)
 class MeanOf(Statistic):
-    """The mean over samples of a number; samples without it (NaN) are left out.
+    """The mean of a number over samples; samples where it is NaN are left out.
 
     Attributes:
-        key: of `ScoreTable.values`.
+        key: key in `ScoreTable.values`.
         index: entry of a sample's values; None for scalars.
-        scale: factor: 100 turns shares into per cent.
+        scale: factor on the mean: 100 turns shares into per cent.
     """
 
     key: str
@@ -82,11 +82,11 @@ class MeanOf(Statistic):
 
 @dataclass(frozen=True)
 class SumsOf(Statistic):
-    """A score of sums over samples, such as mIoU of class counts.
+    """A score computed from sums over samples, such as mIoU from class counts.
 
     Attributes:
-        sums: table to (sample, …) numbers to be summed.
-        score: from sums (resample, …) to (resample,).
+        sums: given a table, returns the numbers (sample, …) to be summed.
+        score: given sums (resample, …), returns scores (resample,).
         defined: whether the sums over all samples have a score.
     """
 
@@ -107,11 +107,11 @@ class SumsOf(Statistic):
 
 @dataclass(frozen=True)
 class RowsOf(Statistic):
-    """A score that is no function of sums, such as a median or an area under a curve; resamples repeat rows.
+    """A score that is not a function of sums, such as a median or an area under a curve; resamples repeat samples.
 
     Attributes:
-        keys: of `ScoreTable.values` that it reads.
-        score: these arrays of some samples to a number, which may be infinite.
+        keys: keys in `ScoreTable.values` that it reads.
+        score: given these arrays for some samples, returns a number, which may be infinite.
     """
 
     keys: tuple[str, ...]

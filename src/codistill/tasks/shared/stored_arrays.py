@@ -1,10 +1,10 @@
-"""A folder of memory-mapped arrays that fills up view by view, with its key, inputs and progress.
+"""A folder of memory-mapped arrays that is filled view by view, with its key, inputs and progress.
 
 DIR/cache.json       the key: identity of the contents; another key needs another folder
     inputs.parquet   inputs of each row (`files/inputs.py`); rows whose inputs changed are computed again
     done.json        number of views written, and which of them are stale
 
-A row is an image or a pair; view v is pass v // rows of row v % rows.
+A row is an image or a pair; view v belongs to pass v // rows and row v % rows.
 """
 
 import json
@@ -24,13 +24,13 @@ KEY, INPUTS, DONE = "cache.json", "inputs.parquet", "done.json"
 _FORMAT = 2
 _CHUNK = 1024
 ArrayFiles = Mapping[str, tuple[tuple[int, ...], type[np.generic]]]
-"""Shape and number type by file name; `.npy` files say both themselves."""
+"""Shape and number type by file name; `.npy` files also store both themselves."""
 
 Say = Callable[[str], None]
 
 
 def claim(folder: Path, key: dict[str, Any], what: str, option: str = "--cache") -> str:
-    """Write the key of a folder of stored arrays, or check that it has the same.
+    """Write the key of a folder of stored arrays, or check that the folder has the same key.
 
     Args:
         folder: must exist.
@@ -41,7 +41,7 @@ def claim(folder: Path, key: dict[str, Any], what: str, option: str = "--cache")
         The key as text.
 
     Raises:
-        ConfigError: if it has another key; the text lists the differences.
+        ConfigError: if the folder has another key; the message lists the differences.
     """
     path = folder / KEY
     text = json.dumps({"format": _FORMAT, **key}, indent=1, sort_keys=True) + "\n"
@@ -62,16 +62,16 @@ def claim(folder: Path, key: dict[str, Any], what: str, option: str = "--cache")
 
 
 class ArrayStore:
-    """The arrays, and which of their views are missing or stale.
+    """The stored arrays, and which of their views are missing or stale.
 
     Args:
-        folder: of this store alone; made if missing.
+        folder: folder of this store alone; created if missing.
         key: identity of the contents, as JSON; a folder with another key is refused.
         files: the arrays; the first axis is the view.
-        inputs: present inputs of each row.
-        passes: views of each row.
-        by_place: rows also depend on their number and the number of rows, as random views do. Otherwise rows move with
-            their inputs.
+        inputs: current inputs of each row.
+        passes: number of views of each row.
+        by_place: whether rows also depend on their index and the number of rows, as random views do. Otherwise rows are
+            moved with their inputs.
         what, option: see `claim`.
         say: prints what changed.
 
@@ -80,7 +80,7 @@ class ArrayStore:
 
     Raises:
         ConfigError: if the folder has another key.
-        CheckpointError: if it cannot be written.
+        CheckpointError: if the folder cannot be written.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class ArrayStore:
         self._arrays: dict[str, np.memmap] | None = None
 
     def _keep(self, old: Inputs, change: Change) -> None:
-        """Mark the stored views that are still valid, and move them with their rows."""
+        """Mark the stored views that are still valid, and move them to their rows' new places."""
         rows = len(old.rows)
         before = _made_views(self.folder, self.passes * rows)
         sources = np.array(change.sources, dtype=np.int64)
@@ -131,18 +131,18 @@ class ArrayStore:
         views = np.where(sources >= 0, start * rows + sources, -1).ravel()
         made = (views >= 0) & before[np.maximum(views, 0)] if rows else np.zeros(len(views), dtype=bool)
         if moved or (change.text and self._room_for_a_copy()):
-            self._save_state()  # no view counts as made until all arrays are moved
+            self._save_state()  # no view counts as valid until all arrays are moved
             for name, (size, dtype) in self.files.items():
                 _moved(self.folder / name, sizes[name], size, dtype, np.where(made, views, -1))
         self._made = made
 
     def _room_for_a_copy(self) -> bool:
-        """Whether the disk holds old and new arrays together, so that another process can keep reading the old ones."""
+        """Whether the disk has room for old and new arrays together; a process can then keep reading the old ones."""
         size = sum((self.folder / name).stat().st_size for name in self.files)
         return free_space(self.folder)[0] > 2 * size
 
     def _record(self) -> None:
-        """Write done.json, then the inputs: in this order no stale row counts as new after a crash."""
+        """Write done.json first, then the inputs: in this order no stale row passes as current after a crash."""
         self._save_state()
         write_inputs(self.folder / INPUTS, self.inputs)
 
@@ -154,7 +154,7 @@ class ArrayStore:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of key and inputs, for whatever is derived from this store."""
+        """SHA-256 of key and inputs, for results derived from this store."""
         return text_sha256(self._key + self.inputs.digest())
 
     @property
@@ -175,10 +175,10 @@ class ArrayStore:
                 yield number, tuple(left[start : start + size])
 
     def arrays(self) -> dict[str, np.memmap]:
-        """The writable arrays, made if missing.
+        """The writable arrays, created if missing.
 
         Raises:
-            CheckpointError: if they cannot be made.
+            CheckpointError: if they cannot be created.
         """
         if self._arrays is None:
             self._arrays = {
@@ -188,7 +188,7 @@ class ArrayStore:
         return self._arrays
 
     def wrote(self, number: int, rows: tuple[int, ...], *, save_every: int) -> None:
-        """Mark rows of a pass as written; saved every few views and at the end.
+        """Mark rows of a pass as written; saves the state every `save_every` views and at the end.
 
         Raises:
             CheckpointError: if the disk is full.
@@ -207,7 +207,7 @@ class ArrayStore:
 
 
 def _made_views(folder: Path, views: int) -> np.ndarray:
-    """(view,) whether done.json marks a view as valid."""
+    """Whether done.json marks a view as valid, (view,)."""
     made = np.zeros(views, dtype=bool)
     try:
         state = json.loads((folder / DONE).read_text(encoding="utf-8"))
@@ -219,7 +219,7 @@ def _made_views(folder: Path, views: int) -> np.ndarray:
 
 
 def _are_whole(folder: Path, files: ArrayFiles, sizes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether all arrays exist with that many rows."""
+    """Whether all arrays exist with these shapes and number types."""
     for name, (_, dtype) in files.items():
         try:
             if name.endswith(".npy"):
@@ -238,7 +238,7 @@ def _are_whole(folder: Path, files: ArrayFiles, sizes: Mapping[str, tuple[int, .
 def _moved(
     path: Path, old: tuple[int, ...], new: tuple[int, ...], dtype: type[np.generic], sources: np.ndarray
 ) -> None:
-    """Rewrite an array with the views at their new places."""
+    """Rewrite an array with its views at their new places."""
     with atomically(path) as partial:
         before = open_array(path, old, dtype, mode="r")
         after = open_array(partial, new, dtype)
@@ -252,15 +252,15 @@ def _moved(
 def open_array(
     path: Path, size: tuple[int, ...], dtype: type[np.generic], *, mode: str | None = None
 ) -> np.memmap:
-    """A stored array, made anew if it is missing or has another size.
+    """Open a stored array; create it if it is missing or has another size.
 
     Args:
         path: a `.npy` file, or a raw one.
-        size, dtype: of the array.
+        size, dtype: shape and number type of the array.
         mode: `r` to read; None to write.
 
     Raises:
-        CheckpointError: if it cannot be made.
+        CheckpointError: if it cannot be opened or created.
     """
     try:
         if mode is None:

@@ -1,4 +1,4 @@
-"""Config of fits whose encoder may train with the head, and the way of such a fit through the engine."""
+"""Config of fits in which the encoder may train together with the head, and how such a fit runs in the engine."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,17 +20,17 @@ from codistill.tasks.shared.unfrozen import with_encoder_scale
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedFit(HeadFit):
-    """How a head is fitted on the stored tokens of a frozen encoder or on fresh views, with its encoder or without.
+    """How a head is fitted: on stored tokens of a frozen encoder or on fresh views, with the encoder frozen or trained.
 
     Attributes:
-        steps, batch_size: of the fit.
+        steps, batch_size: number of steps, and samples per step.
         accumulate: batches into which each rank cuts its share of a step.
-        cached: encode once and keep the tokens; otherwise encode in every step.
+        cached: encode once and store the tokens; otherwise encode in every step.
         unfreeze: train the encoder as well; needs fresh views (not `cached`).
-        encoder_lr_scale: its learning rate, relative to the head's.
+        encoder_lr_scale: learning rate of the encoder, relative to that of the head.
         precision: in which steps compute; `auto`: bf16 on a GPU; `fast`: also on a CPU where it is faster. Losses
             stay in fp32.
-        optim: optimizer; decay acts on tensors with two or more dimensions.
+        optim: optimizer; weight decay acts on tensors with two or more dimensions.
     """
 
     steps: int = 2000
@@ -43,7 +43,7 @@ class TrainedFit(HeadFit):
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     fresh: ClassVar[str]
-    """Options that switch storing off, for errors."""
+    """Options that turn storing off, for error messages."""
 
     def __post_init__(self) -> None:
         check_least(self, "steps", "batch_size", "accumulate")

@@ -1,7 +1,7 @@
-"""Training an encoder together with its head: which encoders, at which rate, and where the result is saved.
+"""Train an encoder together with its head: which encoders, at which learning rate, and where the result is saved.
 
-The published trainings of Multi-HMR (arXiv 2402.14654) and MASt3R (arXiv 2406.09756) train both. The trained encoder
-becomes an export beside its head, HEAD/encoder, which head.json names, so that the head loads with it.
+The published trainings of Multi-HMR (arXiv 2402.14654) and MASt3R (arXiv 2406.09756) train both. The trained encoder is
+exported to HEAD/encoder. head.json names this export, so the head loads with it.
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ from codistill.weights.contents import EncoderWeights
 from codistill.weights.export import write_export
 
 PREFIX = "encoder."
-"""Of the encoder's parameters in a module that holds encoder and head."""
+"""Prefix of the encoder's parameters in a module that holds encoder and head."""
 
 
 def unfrozen(encoder: Encoder, named: str) -> ViTEncoder:
-    """The encoder, made trainable in place; its stochastic depth acts while it trains.
+    """Make an encoder trainable in place; its stochastic depth is active during training.
 
     Args:
-        encoder: the loaded one.
+        encoder: the loaded encoder.
         named: the encoder as the user gave it.
 
     Raises:
-        ConfigError: if it is not one of our vision transformers, since no other can be saved.
+        ConfigError: if it is not one of codistill's own vision transformers, since no other can be saved.
     """
     if isinstance(encoder, FrozenViTEncoder):
         raise ConfigError(
@@ -47,18 +47,18 @@ def unfrozen(encoder: Encoder, named: str) -> ViTEncoder:
 
 
 def with_encoder_scale(optim: OptimConfig, scale: float) -> OptimConfig:
-    """The optimizer's config with the encoder's learning rate times `scale`."""
+    """Multiply the encoder's learning rate by `scale` in the optimizer's config."""
     return optim if scale == 1.0 else replace(optim, lr_scales=(*optim.lr_scales, (PREFIX, scale)))
 
 
 def write_unfrozen(head: Path, encoder: ViTEncoder, *, named: str, task: str, command: Sequence[str]) -> str:
-    """Write a trained encoder beside its head.
+    """Write a trained encoder into its head's folder.
 
     Args:
         head: the head's folder.
-        encoder: trained.
+        encoder: the trained encoder.
         named: the untrained encoder as the user gave it.
-        task: of the head.
+        task: task of the head.
         command: the command line, for provenance.
 
     Returns:

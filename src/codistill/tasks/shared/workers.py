@@ -1,6 +1,6 @@
-"""Loader workers: a data set and requests in, its item for each request out, in order.
+"""Loader workers: compute the items of a data set for a sequence of requests, and return them in order.
 
-Why a sample could not be used is carried from the worker: an exception would arrive as its traceback.
+If a sample cannot be used, the worker sends the reason as text: a raised exception would arrive as its traceback.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,18 +21,18 @@ MadeType = TypeVar("MadeType")
 
 @dataclass(frozen=True)
 class _Sent:
-    """What a worker sends back: what it made, or why it could not."""
+    """A worker's result: the item, or the reason for the failure."""
 
     made: Any
     failure: str = ""
 
     def pin_memory(self) -> "_Sent":
-        """The same in page-locked memory; called by PyTorch's loader."""
+        """Copy the item to page-locked memory; called by PyTorch's loader."""
         return replace(self, made=_pinned(self.made))
 
 
 def _pinned(value: Any) -> Any:
-    """Tensors, and those in tuples and dataclasses, in page-locked memory."""
+    """Copy tensors, and those in tuples and dataclasses, to page-locked memory."""
     if isinstance(value, Tensor):
         return value.pin_memory()
     if isinstance(value, tuple):
@@ -43,7 +43,7 @@ def _pinned(value: Any) -> Any:
 
 
 class _Carrying(Dataset[_Sent]):
-    """A data set that sends its errors."""
+    """A data set that returns its errors as text."""
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
@@ -58,13 +58,13 @@ class _Carrying(Dataset[_Sent]):
 def made_by_workers(
     dataset: Dataset[MadeType], requests: Iterable[Any], *, workers: int | None, device: torch.device
 ) -> Iterator[MadeType]:
-    """The data set's item for each request.
+    """The data set's item for each request, in order.
 
     Args:
         dataset: indexed by requests.
-        requests: read ahead by the workers, once.
-        workers: processes; 0: this one, None: one per CPU of this process.
-        device: items for a GPU are put into page-locked memory.
+        requests: read once, ahead of time by the workers.
+        workers: loader processes; 0: this process, None: one per CPU of this process.
+        device: for a GPU, items are put into page-locked memory.
 
     Raises:
         DataError: if a sample cannot be used.

@@ -1,1 +1,1 @@
-"""Images beside text: embeddings files, the space that they share, retrieval, zero-shot segmentation."""
+"""Compare images with text: embedding files, the space that both share, retrieval, zero-shot segmentation."""

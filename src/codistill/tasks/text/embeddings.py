@@ -1,10 +1,11 @@
-"""Zero-shot classification: embeddings of classes from a teacher's text tower, and an image's vector in its space.
+"""Zero-shot classification: class embeddings from a teacher's text tower, compared with an image's vector.
 
-The file, an .npz, is made once with the text tower: `embeddings` (class, channel), or (class, template, channel) before
-averaging; `classes` (class,), names as in the data set; `tower`, the name of the image encoder that belongs to it.
-An image's vector is the encoder's own summary, or a student's class token after a teacher's projector, brought back
-into the teacher's space. Vectors and embeddings are compared by their cosine; with several templates, a class is the
-mean of their unit vectors (CLIP, arXiv 2103.00020). Scale and bias of the tower change no ranking.
+The file, an .npz, is made once with the text tower. It holds `embeddings` (class, channel), or (class, template,
+channel) before averaging; `classes` (class,), names as in the data set; `tower`, the name of the image encoder that
+belongs to the text tower. An image's vector is the encoder's own summary, or a student's class token after a teacher's
+projector, converted back to the teacher's feature space. Vectors and embeddings are compared by their cosine; with
+several templates, a class is the mean of their unit vectors (CLIP, arXiv 2103.00020). Scale and bias of the tower do
+not change the ranking.
 """
 
 from dataclasses import dataclass
@@ -31,9 +32,9 @@ class ClassEmbeddings:
 
     Attributes:
         values: (class, channel).
-        classes: names.
-        tower: the image encoder of their space.
-        templates: how many texts a class is the mean of.
+        classes: names of the classes.
+        tower: the image encoder whose space they share.
+        templates: number of texts averaged per class.
     """
 
     values: Float[Tensor, "class channel"]
@@ -42,10 +43,10 @@ class ClassEmbeddings:
     templates: int
 
     def ordered(self, classes: tuple[str, ...], what: str) -> "ClassEmbeddings":
-        """The same for a data set's classes, in its order.
+        """The embeddings of a data set's classes, in its order.
 
         Raises:
-            DataError: if its classes are not those of the file.
+            DataError: if the data set's classes are not those of the file.
         """
         missing, surplus = (
             sorted(set(a) - set(b)) for a, b in ((classes, self.classes), (self.classes, classes))
@@ -61,20 +62,20 @@ class ClassEmbeddings:
         return ClassEmbeddings(self.values[order], classes, self.tower, self.templates)
 
     def scores(self, vectors: Float[Tensor, "image channel"]) -> Float[Tensor, "image class"]:
-        """Cosines of images' vectors to every class."""
+        """Cosines between the images' vectors and every class."""
         return normalize(vectors.float(), dim=-1) @ self.values.T
 
 
 def mean_of_templates(embeddings: Float[Tensor, "class template channel"]) -> Float[Tensor, "class channel"]:
-    """Unit vectors: of each class the mean of its templates' unit vectors."""
+    """For each class, the normalized mean of its templates' unit vectors."""
     return normalize(normalize(embeddings.float(), dim=-1).mean(1), dim=-1)
 
 
 def read_class_embeddings(path: Path) -> ClassEmbeddings:
-    """The embeddings in a file.
+    """Read the class embeddings in a file.
 
     Raises:
-        DataError: if it cannot be read, lacks an array, or shapes disagree.
+        DataError: if the file cannot be read, lacks an array, or shapes disagree.
     """
     found = read_npz(path.expanduser(), ("embeddings", "classes", "tower"))
     lacking = [name for name in ("embeddings", "classes", "tower") if name not in found]
@@ -99,7 +100,7 @@ def read_class_embeddings(path: Path) -> ClassEmbeddings:
 
 
 def write_class_embeddings(path: Path, values: Tensor, classes: tuple[str, ...], tower: str) -> None:
-    """Write embeddings (class, template, channel) as `read_class_embeddings` reads them.
+    """Write embeddings (class, template, channel) in the format of `read_class_embeddings`.
 
     Raises:
         WriteError: if the file cannot be written.

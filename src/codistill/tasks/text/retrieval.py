@@ -1,7 +1,7 @@
-"""Retrieval: vectors of images and of their captions in, recall at k in both directions out.
+"""Retrieval: recall at k in both directions, from vectors of images and of their captions.
 
-An image finds a caption where one of its own is among the k nearest of all captions; a caption finds its image where
-that is among the k nearest of all images. Nearest by cosine (CLIP, arXiv 2103.00020; RADIO, SigLino).
+An image is counted if one of its own captions is among the k nearest of all captions; a caption, if its image is among
+the k nearest of all images. Nearest means the largest cosine (CLIP, arXiv 2103.00020; RADIO, SigLino).
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Captions:
 
     Attributes:
         values: (text, channel).
-        images: of each, the name of its image.
-        tower: the image encoder of their space.
+        images: name of the image of each caption.
+        tower: the image encoder whose space they share.
     """
 
     values: Float[Tensor, "text channel"]
@@ -36,20 +36,20 @@ class Captions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The images, each once, in the order of their first captions."""
+        """Names of the images, each once, in the order of their first captions."""
         return tuple(dict.fromkeys(self.images))
 
     def owners(self) -> Int[Tensor, " text"]:
-        """Of each caption the place of its image in `names`."""
+        """For each caption, the index of its image in `names`."""
         place = {name: number for number, name in enumerate(self.names)}
         return torch.tensor([place[name] for name in self.images])
 
 
 def read_captions(path: Path) -> Captions:
-    """The captions' embeddings in a file.
+    """Read the caption embeddings in a file.
 
     Raises:
-        DataError: if it cannot be read, lacks an array, or shapes disagree.
+        DataError: if the file cannot be read, lacks an array, or shapes disagree.
     """
     wanted = ("embeddings", "images", "tower")
     found = read_npz(path.expanduser(), wanted)
@@ -76,12 +76,12 @@ def found_at(
 ) -> tuple[Bool[Tensor, "image rank"], Bool[Tensor, "text rank"]]:
     """Whether each image finds one of its captions within each rank, and each caption its image.
 
-    Equal cosines count against what is sought.
+    Ties count against the correct item.
 
     Args:
         images, texts: vectors of any length.
-        owners: of each caption the index of its image.
-        ranks: how many are looked at.
+        owners: for each caption, the index of its image.
+        ranks: numbers of nearest items that are considered.
     """
     scores = normalize(images.float(), dim=-1) @ normalize(texts.float(), dim=-1).T  # (image, text)
     own = owners[None] == torch.arange(len(images))[:, None]
@@ -94,7 +94,7 @@ def found_at(
 
 
 def write_captions(path: Path, values: Tensor, images: tuple[str, ...], tower: str) -> None:
-    """Write embeddings (text, channel) as `read_captions` reads them.
+    """Write embeddings (text, channel) in the format of `read_captions`.
 
     Raises:
         WriteError: if the file cannot be written.

@@ -1,12 +1,13 @@
-"""Zero-shot segmentation: patches beside embeddings of class names, no head fitted.
+"""Zero-shot segmentation: compare patches with embeddings of class names; no head is fitted.
 
-Every patch's vector is compared with every class by cosine; scores become pixels as those of a linear head do
-(`Segmenter`: the data set's resizing and windows, several scales, mirroring, joint bilateral upsampling). Which vector
-stands for a patch:
+Every patch's vector is compared with every class by cosine. Scores become pixels in the same way as those of a linear
+head (`Segmenter`: the data set's resizing and windows, several scales, mirroring, joint bilateral upsampling). The
+vector of a patch is one of these:
 
-* `patch`: the patch token, of an encoder whose patches lie in the text's space (TIPSv2), or of a student's projector;
-* `cls`: the patch after a student's head of class tokens, as RADIO does: the summary of a patch. For projectors that
-  look at one token at a time, and one width of input.
+* `patch`: the patch token, of an encoder whose patches lie in the space of the text (TIPSv2), or of a student's
+  projector;
+* `cls`: the patch token after a student's head for class tokens, as RADIO does: a summary of the patch. This works for
+  projectors that process one token at a time and have one input width.
 """
 
 from collections.abc import Mapping
@@ -24,11 +25,11 @@ from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.types import Tokens
 
 SCALE = 100.0
-"""Factor of cosines where scores are averaged as probabilities, over scales and mirror images (CLIP's logit scale)."""
+"""Factor on cosines before probabilities are averaged over scales and mirror images (CLIP's logit scale)."""
 
 
 class TextHead(nn.Module):
-    """Cosines of features to class embeddings: a head without parameters.
+    """A head without parameters to fit: cosines between features and class embeddings.
 
     Args:
         classes: (class, channel), unit vectors.
@@ -38,22 +39,23 @@ class TextHead(nn.Module):
 
     def __init__(self, classes: Float[Tensor, "class channel"]) -> None:
         super().__init__()
-        self.classes = nn.Parameter(classes.clone(), requires_grad=False)  # moved, and asked for its device
+        # A parameter, so that `to` moves it, and the head's device can be read from it.
+        self.classes = nn.Parameter(classes.clone(), requires_grad=False)
 
     def forward(
         self, features: Float[Tensor, "batch channel row column"]
     ) -> Float[Tensor, "batch class row column"]:
-        """Cosines, times `SCALE`."""
+        """Cosines times `SCALE`."""
         vectors = normalize(features.float(), dim=1)
         return SCALE * torch.einsum("bcij,nc->bnij", vectors, self.classes)
 
 
 class PatchSummaries(FrozenFeatures):
-    """A student's patches after a projector's head of class tokens, in the teacher's own space.
+    """A student's patch tokens after a projector's head for class tokens, in the teacher's own feature space.
 
     Args:
-        config: with the projector.
-        student: loaded.
+        config: the config, with the projector.
+        student: the loaded student.
 
     Raises:
         ConfigError: if the projector gives no class tokens, or mixes tokens.
@@ -76,7 +78,7 @@ class PatchSummaries(FrozenFeatures):
 
     @torch.no_grad()
     def levels(self, found: Mapping[TokenState, Tokens]) -> list[Tokens]:
-        """The patches' summaries as patches."""
+        """The summaries of patches, in place of the patch tokens."""
         assert self.student is not None and self.config.projector is not None
         name = self.config.projector
         outputs = [found[state] for state in self.states]
@@ -90,13 +92,13 @@ class PatchSummaries(FrozenFeatures):
 
 
 def _each_patch(tokens: Tokens) -> Tokens:
-    """Every patch as an image of its own, whose class token and only patch it is."""
+    """Every patch as an image of its own, of which it is both the class token and the only patch."""
     each = tokens.patches.flatten(0, 1)  # (batch x patch, channel)
     return Tokens(each[:, None], (1, 1), each, normed=tokens.normed)
 
 
 def patch_vectors(features: FrozenFeatures, through: str, source: str) -> FrozenFeatures:
-    """The features whose patches are compared with text.
+    """The features whose patch tokens are compared with text.
 
     Raises:
         ConfigError: for `cls` without a student's projector.

@@ -1,6 +1,6 @@
-"""The space that an embeddings file and an image encoder share: equal widths prove nothing, so names are compared.
+"""Check that an embeddings file and an image encoder share a space, by names: equal widths do not prove it.
 
-What a run, an export or a name says of the image side is compared before anything is loaded.
+The names and widths that a run, an export or a known name states are compared before anything is loaded.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from codistill.types import TokenKind
 
 @dataclass(frozen=True, kw_only=True)
 class TextSide:
-    """What a file of embeddings says of itself.
+    """What a file of embeddings states about itself.
 
     Attributes:
-        file: for messages.
-        tower: the image encoder of its space.
+        file: path, for messages.
+        tower: the image encoder whose space the embeddings share.
         width: channels.
     """
 
@@ -29,13 +29,13 @@ class TextSide:
 
 
 def image_side(encoder: str, teacher: str | None, text: TextSide, kind: TokenKind = "cls") -> FrozenFeatures:
-    """The encoder, or a student as one of its teachers, whose vectors share a space with the text.
+    """Load the encoder, or a student projected to one of its teachers, whose vectors share a space with the text.
 
     Args:
         encoder: as for `load_encoder`.
-        teacher: of a student: whose space it is; None: the encoder's own.
-        text: the file.
-        kind: tokens that are compared with the text.
+        teacher: teacher of a student, whose space is used; None: the encoder's own.
+        text: the file of embeddings.
+        kind: kind of tokens that are compared with the text.
 
     Raises:
         ConfigError: if tower or width differ, or there are no such tokens.
@@ -65,10 +65,10 @@ def image_side(encoder: str, teacher: str | None, text: TextSide, kind: TokenKin
 
 
 def check_tower(tower: str, encoder: str | None, what: str) -> None:
-    """Refuse text of another tower.
+    """Refuse embeddings of another tower.
 
     Raises:
-        ConfigError: naming both.
+        ConfigError: if the towers differ; the message names both.
     """
     if encoder is None:
         raise ConfigError(f"nothing says which encoder {what} is, so text cannot be compared with it")

@@ -1,7 +1,7 @@
-"""Batches of pairs for the engine: images or cached tokens of both views, and the ground truth for the losses.
+"""Make batches of pairs for the engine: images or cached tokens of both views, and the ground truth for the losses.
 
-The pair in a slot, and every draw, follow from (seed, step, slot). Batches come from loader workers, whole
-steps at a time; pointmaps are made from depth, correspondences from reprojection with an occlusion test.
+(seed, step, slot) alone decide the pair in a slot and every random draw. Loader workers make whole steps at a time.
+Pointmaps are computed from depth, correspondences by reprojection with an occlusion test.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -30,13 +30,13 @@ DEPTH_TOLERANCE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatch(Batch):
-    """A `Batch` of pairs: one name per pair; images of all first views, then of all second views.
+    """A `Batch` of pairs, with one name per pair; images of all first views come first, then those of all second views.
 
     Attributes:
-        images: (2 * pair, 3, row, column), or (2 * pair, 3, 0, 0) with tokens.
+        images: (2 * pair, 3, row, column), or (2 * pair, 3, 0, 0) if there are tokens.
         tokens: (2 * pair, patch, channel) in the same order, or None.
-        grid: of the tokens.
-        truth1, truth2: of the views, on the host.
+        grid: rows and columns of the token map.
+        truth1, truth2: ground truth of first and second views, on the host.
     """
 
     tokens: Tensor | None = None
@@ -50,7 +50,7 @@ def truth_to(truth: ViewTruth, device: torch.device | str) -> ViewTruth:
 
 
 def joined(*parts: ViewTruth) -> ViewTruth:
-    """Several batches of truth as one."""
+    """Concatenate several batches of ground truth."""
     return ViewTruth(
         **{f.name: torch.cat([getattr(one, f.name) for one in parts]) for f in fields(ViewTruth)}
     )
@@ -59,14 +59,14 @@ def joined(*parts: ViewTruth) -> ViewTruth:
 def pair_truth(
     depths: Tensor, intrinsics: Tensor, poses: Tensor, count: int, draw: torch.Generator
 ) -> tuple[ViewTruth, ViewTruth]:
-    """Ground truth of one pair, as a batch of one.
+    """Compute the ground truth of one pair, as a batch of one.
 
     Args:
         depths: (2, row, column) metres, 0 unknown, infinite for sky.
         intrinsics: (2, 3, 3).
         poses: (2, 4, 4), camera-to-world.
-        count: number of correspondences, true and false together.
-        draw: generator of the correspondences.
+        count: number of correspondences, true and false ones together.
+        draw: random generator for the correspondences.
     """
     valid, sky = torch.isfinite(depths) & (depths > 0), torch.isposinf(depths)
     known = torch.where(valid, depths, 0.0)
@@ -94,18 +94,18 @@ def pair_truth(
 
 
 def stacked_truth(parts: list[tuple[ViewTruth, ViewTruth]]) -> tuple[ViewTruth, ViewTruth]:
-    """Truth of several pairs as one batch."""
+    """Ground truth of several pairs as one batch."""
     return joined(*(first for first, _ in parts)), joined(*(second for _, second in parts))
 
 
 def matches_generator(seed: int, step: int, slot: int) -> torch.Generator:
-    """Generator of a pair's correspondences, seeded by their place in the run."""
+    """Random generator for a pair's correspondences, seeded by (seed, step, slot)."""
     return torch.Generator().manual_seed(int(generator(seed, MATCHES, step, slot).integers(2**62)))
 
 
 @dataclass(frozen=True)
 class RawPairs:
-    """What a worker sends back."""
+    """The pairs of one request, as a worker returns them."""
 
     images: Tensor
     truth: tuple[ViewTruth, ViewTruth]
@@ -113,7 +113,7 @@ class RawPairs:
 
 
 class PairRequests(Dataset[RawPairs]):
-    """Map-style over requests: an item holds views with truth, made in a loader worker."""
+    """A map-style data set indexed by requests: an item holds views with ground truth, made in a loader worker."""
 
     def __init__(self, data: PairData, maker: PairViews, seed: int, matches: int) -> None:
         self.data, self.maker, self.seed, self.matches = data, maker, seed, matches
@@ -144,15 +144,15 @@ def pair_batches(
     workers: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[PairBatch]:
-    """Batches of views, in the order of the requests.
+    """Make batches of views, in the order of the requests.
 
     Args:
-        data, maker: pairs, and how they become views.
-        requests: which pairs; read ahead by the workers.
-        seed: of the draws.
-        matches: correspondences of each pair.
-        workers: processes; 0: this one, None: one per CPU of this process.
-        device: where images are normalized; truth stays on the host.
+        data, maker: pairs, and what turns them into views.
+        requests: the pairs to use; the workers read ahead.
+        seed: seed of the random draws.
+        matches: correspondences per pair.
+        workers: loader processes; 0: this process, None: one per CPU of this process.
+        device: device on which images are normalized; ground truth stays on the host.
 
     Raises:
         DataError: if a pair cannot be used.
@@ -177,12 +177,12 @@ def online_batches(
     device: torch.device | str = "cpu",
     **run: int,
 ) -> Callable[[int], Iterable[PairBatch]]:
-    """The engine's training batches: a function from the start step.
+    """The engine's training batches, as a function of the start step.
 
     Args:
         data, maker, seed, matches, workers, device: see `pair_batches`.
-        batch_size: pairs of a step, over all ranks.
-        run: `total_steps`, `accumulate`, `rank`, `world_size`: see `step_requests`, whose errors these are.
+        batch_size: pairs per step, over all ranks.
+        run: `total_steps`, `accumulate`, `rank`, `world_size`: see `step_requests`, which also defines the errors.
     """
     requests = step_requests(len(data), batch_size, seed=seed, **run)
     return lambda start: pair_batches(

@@ -1,4 +1,4 @@
-"""Training batches from cached tokens: the view in a slot follows from (seed, step, slot) alone."""
+"""Make training batches from cached tokens; (seed, step, slot) alone decide the view in a slot."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -16,14 +16,14 @@ _ORDER = Purpose.PAIR_ORDER
 def cached_batches(
     cache: TokenCache, *, batch_size: int, total_steps: int, seed: int, matches: int
 ) -> Callable[[int], Iterable[PairBatch]]:
-    """The engine's training batches: a function from the start step.
+    """The engine's training batches, as a function of the start step.
 
     Args:
-        cache: each of its views is used once per pass, in that pass's own order.
-        batch_size: pairs of a step.
-        total_steps: of the run.
-        seed: of every draw.
-        matches: correspondences of each pair, drawn anew in each step.
+        cache: each of its views is used once per pass; every pass has its own random order.
+        batch_size: pairs per step.
+        total_steps: steps of the run.
+        seed: seed of every random draw.
+        matches: correspondences per pair, drawn again in each step.
     """
 
     def from_step(start: int) -> Iterator[PairBatch]:
@@ -36,7 +36,7 @@ def cached_batches(
 
 
 def cached_batch(cache: TokenCache, views: np.ndarray, *, seed: int, step: int, matches: int) -> PairBatch:
-    """Chosen views as a batch."""
+    """Make a batch of chosen views."""
     tokens = cache.tokens(views)
     truths = [
         pair_truth(*cache.truth(int(view)), matches, matches_generator(seed, step, slot))

@@ -1,8 +1,8 @@
-"""How a two-view head is fitted: the saved config, and its recipes.
+"""Config of a fit of a two-view head, saved with it, and recipes.
 
-`published` follows MASt3R's fine-tuning with DUNE's frozen encoder in front: 64 symmetrized pairs a step, AdamW with
-decay 0.05, 1e-4 falling as a cosine to 1e-6, 8 of 50 epochs of 700 000 pairs warming up, 8192 correspondences. What
-the publications do not say (sizes, and whether the schedule was shortened for DUNE) are defaults of this file.
+`published` follows MASt3R's fine-tuning on top of DUNE's frozen encoder: 64 symmetrized pairs per step, AdamW with
+decay 0.05, 1e-4 falling as a cosine to 1e-6, warm-up in 8 of 50 epochs of 700 000 pairs, 8192 correspondences. What the
+publications do not state (sizes, and whether the schedule was shortened for DUNE) is set by the defaults of this file.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from codistill.tasks.shared.trained_fit import TrainedFit
 from codistill.tasks.two_view.views import PairViews
 
 SIZE = (224, 224)
-"""Of views where nothing says another."""
+"""Size of the views if nothing else defines it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +26,21 @@ class TwoViewFit(TrainedFit):
     """How a two-view head is fitted; see `TrainedFit`.
 
     Attributes:
-        features: an encoder's last tokens, before its final norm unless the head has none of its own.
-        size: rows and columns of the views, multiples of the encoder's patch size; None: `shapes`, else those of the
+        features: the encoder's last tokens, before its final norm unless the head has no norm of its own.
+        size: rows and columns of the views, multiples of the encoder's patch size; None: `shapes`, else the size of the
             data's own images (a world's), else 224x224.
-        shapes: sizes that steps draw from, each lying or upright, where no `size` is given. Not for cached views.
-        shape: of the head.
-        loss: weights and modes.
-        batch_size: pairs of a step, counted before they are symmetrized.
-        symmetrize: train on (b, a) beside (a, b).
-        matches: correspondences of each pair, at least half of them false.
-        views: cached: views of each pair; the first is plain, the others are random.
-        zoom: smallest random crop, as a share of the largest that fits.
+        shapes: sizes from which every step draws one, in landscape or portrait, if no `size` is given. Not for cached
+            views.
+        shape: shape of the head.
+        loss: weights and modes of the loss.
+        batch_size: pairs per step, counted before they are symmetrized.
+        symmetrize: train on (b, a) as well as (a, b).
+        matches: correspondences per pair, at least half of them false.
+        views: for cached tokens: views of each pair; the first has no randomness, the others are random.
+        zoom: smallest random crop, as a share of the largest crop that fits.
         jitter: largest random change of colours; see `PairViews`.
-        init: a released file or a fitted head; gives the sizes, the decoder, and all other tensors that fit.
+        init: a released file or a fitted head to start from; gives the sizes, the decoder, and all other tensors that
+            fit.
     """
 
     features: FeatureConfig = field(default_factory=lambda: FeatureConfig(norm=False))
@@ -81,7 +83,7 @@ class TwoViewFit(TrainedFit):
             yield "matches", "the matching loss is off (loss.matching_weight is 0)"
 
     def pair_views(self, own: tuple[int, int] | None) -> PairViews:
-        """Training views: of `size`, else `shapes`, else the data's own size, else `SIZE`."""
+        """Maker of training views: of `size`, else `shapes`, else the data's own size, else `SIZE`."""
         shapes = self.shapes if self.size is None else ()
         size = self.size or (shapes[0] if shapes else own or SIZE)
         return PairViews(size=size, zoom=self.zoom, jitter=self.jitter, shapes=shapes)
@@ -91,7 +93,7 @@ def check_features(features: FeatureConfig) -> None:
     """Refuse features that no two-view head can take.
 
     Raises:
-        ConfigError: naming the options.
+        ConfigError: if there are such options; the message names them.
     """
     if features.projector is not None or features.denormalize or features.blocks != (-1,):
         raise ConfigError(
@@ -127,9 +129,9 @@ SMALL = TwoViewFit(
 )
 
 RECIPES = {
-    # For one CPU and the embedded world: a decoder of 4 layers on cached tokens, minutes instead of days.
+    # For one CPU and the embedded world: a decoder of 4 layers on cached tokens; takes minutes instead of days.
     "small": SMALL,
-    # A teacher for the embedded world: encoder and head train together on fresh views; HEAD/encoder is the teacher.
+    # Makes a teacher for the embedded world, HEAD/encoder: encoder and head train together on fresh views.
     "stereo-tiny": replace(
         SMALL,
         optim=replace(SMALL.optim, lr=6e-4),
@@ -139,7 +141,7 @@ RECIPES = {
         encoder_lr_scale=0.2,
         precision="fast",
     ),
-    # MASt3R's training, for an encoder of patch size 14: frozen as in DUNE, or trained too (unfreeze) as in MASt3R.
+    # MASt3R's training, for an encoder of patch size 14, which is frozen as in DUNE or trained (unfreeze) as in MASt3R.
     "published": TwoViewFit(
         shapes=((392, 518), (336, 518), (294, 518), (252, 518), (168, 518)),
         optim=OptimConfig(

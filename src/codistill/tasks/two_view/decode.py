@@ -1,6 +1,6 @@
-"""Two encoded views to pointmaps, matches and the pose of one camera relative to the other.
+"""Decode two encoded views to pointmaps, matches and the relative pose of the cameras.
 
-Matches and poses are in the original images' pixels. Poses are metric if the training was.
+Matches and poses refer to pixels of the original images. Poses are metric if the training was.
 Source: MASt3R (arXiv 2406.09756), section 3, and its visual localization; DUSt3R (arXiv 2312.14132), section 3.3.
 """
 
@@ -29,19 +29,23 @@ from codistill.types import Tokens
 
 Solver = Literal["pnp", "pointmap", "emat", "procrustes"]
 SOLVERS: tuple[Solver, ...] = get_args(Solver)
-"""pnp: matches, the reference's points, the query's pixels. pointmap: the query's own points in the reference's frame
-and its pixels, no matches (DUSt3R). emat: essential matrix, metric scale from points. procrustes: points to points."""
+"""Inputs of each solver.
+
+pnp: matches, the reference's points and the query's pixels. pointmap: the query's own points in the reference's frame,
+and their pixels; no matches (DUSt3R). emat: essential matrix from matches, with the metric scale from points.
+procrustes: points to points.
+"""
 
 
 @dataclass(frozen=True)
 class PairPrediction:
-    """The network's predictions for a pair, in both orders; maps are in the fitted images' pixels.
+    """The network's predictions for a pair, in both orders; maps have the size of the fitted images.
 
     Attributes:
         fit_a, fit_b: how each image was resized and cropped.
-        a, b_in_a: view a and view b with points in camera a's frame.
-        other_order: computes views b and a with points in camera b's frame, lazily: it is half of the decoder's work,
-            and PnP on matches does not need it.
+        a, b_in_a: view a and view b, both with points in camera a's frame.
+        other_order: computes views b and a with points in camera b's frame. It is called only when needed: it is half
+            of the decoder's work, and PnP on matches does not need it.
     """
 
     fit_a: ImageFit
@@ -66,14 +70,14 @@ class PairPrediction:
 
 @dataclass(frozen=True)
 class PairMatches:
-    """Matches of a pair with the inputs of each solver; rows are matches.
+    """Matches of a pair with the inputs of each solver; a row is a match.
 
     Attributes:
         pixels_a, pixels_b: (match, 2), in the original images.
         points_a: (match, 3), in camera a's frame.
         confidence: (match,).
-        fitted: the same matches in the fitted images.
-        prediction: source of `points_b`.
+        fitted: the same matches in pixels of the fitted images.
+        prediction: the prediction from which `points_b` are taken.
     """
 
     pixels_a: np.ndarray
@@ -85,7 +89,7 @@ class PairMatches:
 
     @cached_property
     def points_b(self) -> np.ndarray:
-        """(match, 3), in camera b's own frame."""
+        """Points (match, 3), in camera b's own frame."""
         return _at(self.prediction.b.points, self.fitted.pixels2)
 
     def __len__(self) -> int:
@@ -101,12 +105,12 @@ class EncodedView:
 
 
 class PairDecoder:
-    """A two-view head on tokens of two views, with the matches and poses that follow.
+    """A two-view head that decodes tokens of two views, and computes matches and poses from the result.
 
     Args:
         head: the network.
-        subsample: of the seeds of matching, pixels.
-        border: matches nearer to a border are dropped, pixels.
+        subsample: distance between the seeds of matching, pixels.
+        border: matches nearer to a border than this are dropped, pixels.
     """
 
     def __init__(self, head: TwoViewHead, *, subsample: int = 8, border: int = 3) -> None:
@@ -117,7 +121,7 @@ class PairDecoder:
         return next(self.head.parameters()).device
 
     def pair(self, first: EncodedView, second: EncodedView) -> PairPrediction:
-        """Predictions of two views that are encoded already."""
+        """Predict a pair of views that are already encoded."""
         a, b_in_a = self._decode(first.tokens, second.tokens)
         return PairPrediction(
             first.fit, second.fit, a, b_in_a, lambda: self._decode(second.tokens, first.tokens)
@@ -129,11 +133,11 @@ class PairDecoder:
             return self.head(first, second)
 
     def match(self, pair: PairPrediction, *, max_matches: int | None = None) -> PairMatches:
-        """Reciprocal matches of the descriptors, or of the points if a model has none (DUSt3R).
+        """Reciprocal matches of the descriptors, or of the points if a model has no descriptors (DUSt3R).
 
         Args:
             pair: the predictions.
-            max_matches: keep the most confident ones.
+            max_matches: number of most confident matches to keep.
         """
         first, second = pair.a, pair.b_in_a
         values = _matchable(first, second)
@@ -168,18 +172,18 @@ class PairDecoder:
         threshold: float | None = None,
         robust: RobustConfig | None = None,
     ) -> PoseEstimate | None:
-        """The pose that maps camera a's frame to camera b's.
+        """Estimate the pose that maps camera a's frame to camera b's.
 
         Args:
             pair: the predictions.
             intrinsics_a, intrinsics_b: (3, 3), of the original images.
             solver: see `SOLVERS`.
-            threshold: of inliers, pixels of the original image (metres for procrustes); None: 0.8 % of the image's
-                diagonal, or 2 pixels of the network's image for `emat`, 10 cm for `procrustes`.
-            robust: how PnP is solved, and the samples of every solver (the defaults).
+            threshold: largest error of an inlier, pixels of the original image (metres for procrustes); None: 0.8 % of
+                the image's diagonal, or 2 pixels of the network's image for `emat`, 10 cm for `procrustes`.
+            robust: how PnP is solved, and the samples of every solver; None: the defaults.
 
         Returns:
-            None if there are too few matches or no consensus.
+            The estimate; None if there are too few matches or no consensus.
 
         Raises:
             ConfigError: for an unknown solver.
@@ -209,7 +213,7 @@ class PairDecoder:
 
 
 def _matchable(first: ViewPrediction, second: ViewPrediction) -> tuple[Tensor, Tensor]:
-    """Maps whose largest dot products are the nearest neighbours: descriptors, or points lifted by a channel."""
+    """Maps whose largest dot products are the nearest neighbours: descriptors, or points extended by two channels."""
     if first.descriptors is not None and second.descriptors is not None:
         return first.descriptors[0], second.descriptors[0]
     lifted = []
@@ -227,7 +231,7 @@ def _at(maps: Tensor, pixels: Tensor) -> Float[np.ndarray, "match 3"]:
 def confident_points(
     view: ViewPrediction, fit: ImageFit, *, most: int = 2000
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the more confident half of a view's pixels, and those pixels in the original image."""
+    """Points of the more confident half of a view's pixels (at most `most`), and these pixels in the original image."""
     confidence = view.confidence[0].flatten()
     count = max(4, min(most, len(confidence) // 2))
     ranked = confidence.argsort(descending=True)[: len(confidence) // 2]

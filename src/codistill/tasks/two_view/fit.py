@@ -1,7 +1,7 @@
-"""Fit a two-view head, its encoder frozen or not, through the engine: a config in, a head folder out; resumable.
+"""Fit a two-view head with the engine, its encoder frozen or trained: from a config to a head folder; resumable.
 
-Cached: a few views of every pair are encoded once, and all steps train on their tokens. Online: fresh views in every
-step; the encoder is frozen as in DUNE (arXiv 2503.14405), or trains too as in MASt3R (arXiv 2406.09756).
+Cached: a few views of every pair are encoded once, and all steps train on their tokens. Online: every step uses fresh
+views; the encoder is frozen as in DUNE (arXiv 2503.14405), or trained as well as in MASt3R (arXiv 2406.09756).
 """
 
 from dataclasses import asdict
@@ -44,10 +44,10 @@ def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process
     """Fit a head on a training split and write it to `runtime.out`; the same call resumes.
 
     Returns:
-        Whether it is finished; False if it stopped on request.
+        True if the fit is finished; False if it stopped on request.
 
     Raises:
-        ConfigError, DataError, CheckpointError: the text says what to do.
+        ConfigError, DataError, CheckpointError: if an input cannot be used; the message says what to do.
     """
     data, named, maker = split.samples, config.features.encoder, config.pair_views(split.size)
     encoder = load_encoder(named)
@@ -98,7 +98,7 @@ def fit_two_view(split: PairsData, config: TwoViewFit, runtime: Runtime, process
 
 
 def _record(config: TwoViewFit, head: TwoViewHead, facts: FitFacts) -> dict[str, Any]:
-    """The fit's record for head.json."""
+    """Facts on the fit for head.json."""
     return {
         "protocol": "cached" if config.cached else "fresh views",
         "batch_size": config.batch_size,

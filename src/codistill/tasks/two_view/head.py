@@ -1,6 +1,7 @@
-"""A fitted two-view head on disk, in the same folder as every other head; its tensors carry DUNE-MASt3R's names.
+"""Read and write a fitted two-view head: the folder is laid out as for every head, tensors have DUNE-MASt3R's names.
 
-Names: `norm.*`, and `mast3r.*` for decoder and heads. head.json has the architecture, the encoder and the image size.
+Names: `norm.*`, and `mast3r.*` for decoder and heads. head.json contains the architecture, the encoder and the image
+size.
 """
 
 import math
@@ -47,7 +48,7 @@ _PREFIX = "mast3r."
 
 @dataclass(frozen=True, kw_only=True)
 class TwoViewProtocol:
-    """How images are brought to a head; see `OpenedTwoView`."""
+    """How images are resized for a head; see `OpenedTwoView`."""
 
     long_edge: int
     square_ok: bool
@@ -55,11 +56,11 @@ class TwoViewProtocol:
 
 @dataclass(frozen=True)
 class OpenedTwoView:
-    """A two-view model and how images are prepared for it.
+    """A two-view model, and how images are prepared for it.
 
     Attributes:
-        model: in evaluation mode.
-        long_edge: pixels of an image's longer side.
+        model: the model, in evaluation mode.
+        long_edge: length of an image's longer side in pixels.
         square_ok: whether square images stay square (MASt3R crops them to 4:3).
         about: source, encoder, licence, for a metrics file.
     """
@@ -71,7 +72,7 @@ class OpenedTwoView:
 
 
 def released_names(head: TwoViewHead) -> dict[str, Tensor]:
-    """A head's tensors under the names of a DUNE-MASt3R file."""
+    """A head's tensors under their names in a DUNE-MASt3R file."""
     return {_released(name): tensor.detach().cpu() for name, tensor in head.state_dict().items()}
 
 
@@ -94,13 +95,13 @@ def write_two_view_head(
     """Write a head folder.
 
     Args:
-        folder: of the head.
-        head: fitted.
+        folder: folder of the head.
+        head: the fitted head.
         encoder, name: the head's encoder, and the name that the user gave.
         size: rows and columns of the training views.
-        data, fit: for the record.
+        data, fit: facts for the record.
         command: the command line, for provenance.
-        trained: the encoder, if it was trained with the head and is to be saved beside it.
+        trained: the encoder, if it was trained with the head; it is then saved in the head's folder.
 
     Raises:
         CheckpointError: if it cannot be written.
@@ -119,7 +120,7 @@ def write_two_view_head(
     config = to_plain(head.config)
     for mode in ("confidence", "descriptor_confidence"):
         if math.isinf(config[mode]["high"]):
-            del config[mode]["high"]  # the default; JSON has no infinity
+            del config[mode]["high"]  # infinity, the default, which JSON cannot express
     record = HeadRecord(
         task=TASK,
         features=FeatureConfig(encoder=name, norm=not head.config.fresh_norm),
@@ -133,7 +134,7 @@ def write_two_view_head(
 
 
 def open_two_view(subject: Subject) -> OpenedTwoView:
-    """A fitted head with its encoder, or a released MASt3R, DUSt3R or DUNE-MASt3R file.
+    """Open a fitted head with its encoder, or a released MASt3R, DUSt3R or DUNE-MASt3R file.
 
     Raises:
         CheckpointError: if there is no such head or file, or it is damaged.
@@ -155,7 +156,7 @@ def open_two_view(subject: Subject) -> OpenedTwoView:
 
 
 def fitted_network(folder: Path) -> tuple[HeadRecord, TwoViewHead, TwoViewProtocol]:
-    """The record of a fitted head's folder, its network without an encoder, and how images are brought to it.
+    """Read a fitted head's folder: its record, its network without an encoder, and how images are resized for it.
 
     Raises:
         CheckpointError: if it is damaged.
@@ -180,13 +181,13 @@ def fitted_network(folder: Path) -> tuple[HeadRecord, TwoViewHead, TwoViewProtoc
 
 
 def published_protocol(head: TwoViewHead) -> TwoViewProtocol:
-    """How images are brought to a released network: 37 patches for DUNE-MASt3R, 32 for MASt3R's own encoder."""
+    """How images are resized for a released network: 37 patches for DUNE-MASt3R, 32 for MASt3R's own encoder."""
     dune, patch = head.config.fresh_norm, head.config.patch_size
     return TwoViewProtocol(long_edge=37 * patch if dune else 32 * patch, square_ok=dune)
 
 
 def released_file(path: Path) -> Path:
-    """The file of a released model: as given, or of known weights by name."""
+    """The file of a released model: the given path, or the file of known weights with that name."""
     return find_weights(str(path)) if not path.exists() and find_known(str(path)) is not None else path
 
 
@@ -206,7 +207,7 @@ def _fitted_head(folder: Path, features: FeatureConfig | None, other_encoder: bo
 
 
 def _released_model(path: Path, features: FeatureConfig | None) -> OpenedTwoView:
-    """A released model with its published image size."""
+    """Open a released model with its published image size."""
     path = released_file(path)
     encoder = features.encoder if features is not None else None
     model = load_two_view(path, encoder=encoder)
@@ -223,13 +224,13 @@ def _told(named: str, model: TwoViewModel) -> dict[str, Any]:
 
 
 def init_file(path: str | Path) -> Path:
-    """The file with a decoder's tensors: as given, or that of a head folder."""
+    """The file that contains a decoder's tensors: the given file, or the tensors of a head folder."""
     path = Path(path).expanduser()
     return path / TENSORS if path.is_dir() else path
 
 
 def decoder_shape(path: str | Path) -> TwoViewConfig | None:
-    """Architecture of a fitted head or a released file, for a head started from it; None for CroCo files (no heads).
+    """Architecture of a fitted head or a released file that a new head starts from; None for CroCo files (no heads).
 
     Raises:
         CheckpointError: if it cannot be read.

@@ -1,10 +1,10 @@
-"""Layouts of posed pairs: the embedded rooms, your own folders, Map-free with your own depth maps beside it.
+"""Layouts of posed pairs: rooms of the embedded world, folders of your own, Map-free with added depth maps of your own.
 
 folder:ROOT     ROOT/SPLIT/pairs.txt          lines `IMAGE1 IMAGE2 [OVERLAP]`, names without suffix
                 ROOT/SPLIT/images/NAME.jpg    any image file
                 ROOT/SPLIT/depth/NAME.png     16-bit millimetres along z, 0 unknown, 65535 sky
                 ROOT/SPLIT/cameras.txt        lines `NAME fx fy cx cy qw qx qy qz tx ty tz`, camera-to-world
-mapfree:ROOT    ROOT/SPLIT/sXXXXX/…           as published; depth beside each image as frame_00005.depth.png,
+mapfree:ROOT    ROOT/SPLIT/sXXXXX/…           as published; depth next to each image as frame_00005.depth.png,
                                               pairs from overlaps.npz with an overlap between 0.2 and 0.7
 """
 
@@ -25,7 +25,7 @@ from codistill.tasks.two_view.pairs import FilePairs, PairsData, ViewFiles, Worl
 from codistill.world.dataset import World
 
 MAPFREE_OVERLAP = (0.2, 0.7)
-"""Of the pairs that Map-free's baselines train on."""
+"""Range of overlap of the pairs on which Map-free's baselines train."""
 
 FOLDER_LAYOUT = (
     "SPLIT/pairs.txt (lines `NAME1 NAME2 [overlap]`), SPLIT/cameras.txt (lines `NAME fx fy cx cy qw qx qy qz tx ty "
@@ -91,10 +91,10 @@ def _view(folder: Path, image: Path, camera: tuple[np.ndarray, np.ndarray]) -> V
 
 
 def read_cameras(path: Path, layout: str = FOLDER_LAYOUT) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Intrinsics and camera-to-world poses by name, in the order of the lines.
+    """Read intrinsics and camera-to-world poses by name, in the order of the lines.
 
     Raises:
-        DataError: if the file is missing (the text shows `layout`) or malformed.
+        DataError: if the file is missing (the message shows `layout`) or malformed.
     """
     cameras = {}
     for number, line in enumerate(read_list(path, layout), start=1):
@@ -139,7 +139,7 @@ def _mapfree(root: Path, split: str) -> FilePairs:
 
 
 def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:
-    """Names of both frames and their overlap, from overlaps.npz; else the reference with every fifth query."""
+    """Names of both frames and their overlap, from overlaps.npz; without it, the reference with every fifth query."""
     path = scene / "overlaps.npz"
     if not path.is_file():
         return [("seq0/frame_00000.jpg", name, math.nan) for name in mapfree_frames(scene)[::5]]
@@ -157,7 +157,7 @@ def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:
 
 
 def mapfree_frames(scene: Path) -> list[str]:
-    """Names of the frames of a scene's second sequence, in their order."""
+    """Names of the frames of a scene's second sequence, in order."""
     folder = scene / "seq1"
     found = list_files(folder, (".jpg",)) if folder.is_dir() else []
     return [f"seq1/{path.stem}.jpg" for path in found if path.name.startswith("frame_")]
@@ -221,4 +221,4 @@ LAYOUTS = {
     "folder": Layout(_files(_folder), "your own: SPLIT/pairs.txt, cameras.txt, images, depth", ()),
     "mapfree": Layout(_files(_mapfree), "Map-free, with depth maps of your own for training"),
 }
-"""Data sets by the word before the colon."""
+"""Layouts by name, the word before the colon."""

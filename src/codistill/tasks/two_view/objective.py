@@ -1,4 +1,4 @@
-"""The two-view objective: a batch of pairs in, the loss of both orders of each pair out; the encoder frozen or not.
+"""Objective of the two-view head: from a batch of pairs to the loss of both orders of each pair; encoder frozen or not.
 
 Symmetrized pairs, (a, b) and (b, a), share their tokens: every image is encoded once. Cached tokens skip the encoder.
 """
@@ -19,13 +19,13 @@ from codistill.types import Tokens
 
 
 class TwoViewObjective:
-    """Train a two-view head on a frozen encoder, or together with it.
+    """Trains a two-view head on a frozen encoder, or together with it.
 
     Args:
-        encoder: if frozen, it is neither trained, wrapped nor saved.
-        head: what is trained.
-        loss: weights and modes.
-        symmetrize: train on (b, a) beside (a, b).
+        encoder: the encoder; if frozen, it is neither trained, wrapped nor saved.
+        head: the head to train.
+        loss: weights and modes of the loss.
+        symmetrize: train on (b, a) as well as (a, b).
         unfreeze: train the encoder as well; needs batches with images.
         description: for the run's describe.json.
     """
@@ -53,7 +53,7 @@ class TwoViewObjective:
         truth1, truth2 = truth_to(batch.truth1, device), truth_to(batch.truth2, device)
         if self.symmetrize:
             truth1, truth2 = joined(truth1, truth2), joined(truth2, truth1)
-        # Of the descriptors only those of the correspondences are read: others are not computed.
+        # The loss reads only descriptors of correspondences, so others are not computed.
         pixels = (truth1.matches, truth2.matches) if self.loss.matching_weight else None
         prediction1, prediction2 = self._predictions(model, batch, pixels, context, device)
         with context.phase("loss"):
@@ -102,7 +102,7 @@ class TwoViewObjective:
 
     @torch.no_grad()
     def _tokens(self, batch: PairBatch, device: torch.device) -> tuple[Tokens, Tokens]:
-        """Tokens of first and of second views, normed only if the head has no norm."""
+        """Tokens of the first and of the second views, normed only if the head has no norm of its own."""
         if batch.tokens is None:
             tokens = self.encoder(batch.images, norm=self.norm)
             patches, grid = tokens.patches, tokens.grid
@@ -114,7 +114,7 @@ class TwoViewObjective:
     def _generator(
         self, truth: ViewTruth, context: StepContext, device: torch.device
     ) -> torch.Generator | None:
-        """Generator that shuffles correspondences when there are more than are compared at once; seeded by the step."""
+        """Random generator, seeded by the step, that shuffles correspondences; None if all are compared at once."""
         if truth.matches.shape[1] <= self.loss.block_size:
             return None
         seed = context.seed * 1_000_003 + context.step * 1009 + context.rank * 31 + context.micro_step

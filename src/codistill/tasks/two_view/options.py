@@ -1,4 +1,4 @@
-"""Scoring options that all tasks with two-view models share; options without effect are refused."""
+"""Scoring options shared by all tasks with two-view models; options without effect are refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ class ModelTest:
     """How images are prepared for a two-view model.
 
     Attributes:
-        long_edge: pixels of their longer side; None for the model's own.
+        long_edge: length of the longer side in pixels; None: the model's own.
     """
 
     long_edge: int | None = None
@@ -24,14 +24,14 @@ class ModelTest:
 
 @dataclass(frozen=True, kw_only=True)
 class PoseTest(ModelTest):
-    """How camera poses are solved.
+    """How camera poses are estimated.
 
     Attributes:
-        subsample: distance between the seeds of matching, network pixels.
-        pnp: pose from points and pixels: usac (P3P on three points, local optimization), p3p (four points), sqpnp and
-            epnp (both five points).
-        samples: largest number in every robust solver; fewer if many matches agree.
-        sample_seed: of these samples.
+        subsample: distance between the seeds of matching, pixels of the network's image.
+        pnp: solver of the pose from points and pixels: usac (P3P on three points, local optimization), p3p (four
+            points), sqpnp and epnp (both five points).
+        samples: largest number of samples in every robust solver; fewer are drawn if many matches agree.
+        sample_seed: seed of these samples.
     """
 
     subsample: int = 8
@@ -42,7 +42,7 @@ class PoseTest(ModelTest):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, "subsample")
-        assert self.robust  # checks them
+        assert self.robust  # constructing it checks pnp, samples and sample_seed
 
     @property
     def robust(self) -> RobustConfig:
@@ -55,10 +55,10 @@ def refuse_without_effect(test: Any, because: str, names: Sequence[str] | None =
     Args:
         test: the options.
         because: why they have no effect.
-        names: of the options; None: all.
+        names: names of the options to check; None: all.
 
     Raises:
-        ConfigError: naming them.
+        ConfigError: if there are such options; the message names them.
     """
     given = [
         one.name

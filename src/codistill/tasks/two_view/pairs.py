@@ -1,7 +1,7 @@
-"""Posed pairs: two images of one place with depth, intrinsics and camera poses.
+"""Pairs of posed views: two images of one place with depth, intrinsics and camera poses.
 
-Depth is metres along z, 0 where unknown, infinite for sky. A data set without depth has zeros: it can be evaluated,
-not trained on.
+Depth is in metres along z, 0 where unknown, infinite for sky. A data set without depth has zeros: it can be used for
+evaluation, but not for training.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from codistill.world.dataset import PairDataset
 
 @dataclass(frozen=True)
 class PosedImage:
-    """One view.
+    """One view: an image with depth and camera.
 
     Attributes:
         image: (row, column, 3) uint8.
         depth: (row, column) float32 metres along z; 0 unknown, infinite for sky.
         intrinsics: (3, 3), pixel centres at integers.
         camera_to_world: (4, 4), metres.
-        name: for errors.
+        name: name for errors.
     """
 
     image: np.ndarray
@@ -46,8 +46,8 @@ class Pair:
 
     Attributes:
         first, second: the views.
-        overlap: share of each view that the other sees, averaged; NaN if unknown.
-        name: for errors and per-pair results.
+        overlap: share of each view that is visible in the other, averaged; NaN if unknown.
+        name: name for errors and per-pair results.
     """
 
     first: PosedImage
@@ -57,7 +57,7 @@ class Pair:
 
     @property
     def second_from_first(self) -> np.ndarray:
-        """(4, 4): from the first camera's coordinates to the second's."""
+        """Transform (4, 4) from the first camera's coordinates to the second's."""
         return np.linalg.inv(self.second.camera_to_world) @ self.first.camera_to_world
 
 
@@ -74,7 +74,7 @@ class PairData(Protocol):
 
 @dataclass(frozen=True)
 class WorldPairs:
-    """The embedded world's rooms."""
+    """Pairs of views in the rooms of the embedded world."""
 
     samples: PairDataset
 
@@ -101,7 +101,7 @@ class WorldPairs:
         return Pair(first, second, sample.overlap, sample.name)
 
     def inputs_of(self, index: int) -> SampleInputs:
-        """The pair's shard, and its index there."""
+        """The pair's shard, and its index in the shard."""
         return self.samples.inputs_of(index)
 
 
@@ -140,7 +140,7 @@ class ViewFiles:
 
     @property
     def inputs(self) -> SampleInputs:
-        """The files, and the camera."""
+        """Image and depth file, and the camera."""
         camera = fact(f"camera of {self.image}", self.intrinsics.tolist(), self.camera_to_world.tolist())
         files = (self.image,) if self.depth is None else (self.image, self.depth)
         return (*files, camera)
@@ -156,11 +156,11 @@ def _metres(path: Path) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FilePairs:
-    """Pairs of files.
+    """Pairs of views in files.
 
     Attributes:
-        views: first and second view of each pair. overlaps: of each pair, NaN where unknown.
-        groups: of the pairs.
+        views: first and second view of each pair. overlaps: overlap of each pair, NaN if unknown.
+        groups: groups of the pairs.
     """
 
     views: tuple[tuple[ViewFiles, ViewFiles], ...]
@@ -183,7 +183,7 @@ class FilePairs:
 
 @dataclass(frozen=True, kw_only=True)
 class PairsData(TaskData):
-    """A split of posed pairs; its samples are `PairData`.
+    """A split of posed pairs, whose samples are `PairData`.
 
     Attributes:
         size: rows and columns of all images, if the data set fixes them.
@@ -196,7 +196,7 @@ def check_pairs(data: TaskData, training: bool) -> list[str]:
     """Read some pairs before anything is computed; training needs depth.
 
     Raises:
-        DataError: if there are none, or one cannot be used.
+        DataError: if there are no pairs, or one cannot be used.
     """
     if len(data.samples) == 0:
         raise DataError(f"{data.spec} ({data.split}): there are no pairs")

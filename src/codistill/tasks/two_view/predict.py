@@ -1,7 +1,7 @@
-"""Images to encoded views and pairs: a two-view model with its preparation of images.
+"""A two-view model together with its image preparation: from images to encoded views and predicted pairs.
 
-Images of any size come in; each is resized to the network's long edge and whole patches
-(`geometry.cameras.ImageFit`), and results are in the original images' pixels.
+Images may have any size. Each is resized to the network's longer side and whole patches (`geometry.cameras.ImageFit`);
+results refer to pixels of the original images.
 """
 
 from typing import Any
@@ -21,12 +21,12 @@ from codistill.tasks.two_view.head import OpenedTwoView
 
 
 class TwoViewPredictor(PairDecoder):
-    """A two-view model with its preparation of images.
+    """A two-view model together with its image preparation.
 
     Args:
         opened: from `head.open_two_view`.
         subsample, border: see `PairDecoder`.
-        long_edge: replaces the model's own.
+        long_edge: length of the longer side in pixels, instead of the model's own.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TwoViewPredictor(PairDecoder):
         return fit_long_edge(rows, columns, self.long_edge, patch, square_ok=self.square_ok)
 
     def prepare(self, image: UInt8[np.ndarray, "row column 3"]) -> tuple[Tensor, ImageFit]:
-        """A normalized (1, 3, row, column) image on the device, and how it was fitted."""
+        """Resize, crop and normalize an image: (1, 3, row, column) on the device, and how it was fitted."""
         fit = self.fit(*image.shape[:2])
         rows, columns = fit.cropped
         window = resize_rgb(image, fit.resized)[fit.top : fit.top + rows, fit.left : fit.left + columns]
@@ -62,14 +62,14 @@ class TwoViewPredictor(PairDecoder):
 
     @torch.inference_mode()
     def encode(self, image: UInt8[np.ndarray, "row column 3"]) -> EncodedView:
-        """An image's tokens."""
+        """Encode an image to tokens."""
         pixels, fit = self.prepare(image)
         with autocast(self.device):
             return EncodedView(self.model.encode(pixels), fit)
 
     @torch.inference_mode()
     def __call__(self, image_a: np.ndarray, image_b: np.ndarray) -> PairPrediction:
-        """Predictions of two uint8 images, each encoded once, and both in one pass if their shapes agree."""
+        """Predict a pair of uint8 images; each is encoded once, and both in one pass if their shapes agree."""
         (pixels_a, fit_a), (pixels_b, fit_b) = self.prepare(image_a), self.prepare(image_b)
         with autocast(self.device):
             tokens_a, tokens_b = self.model.encode_pair(pixels_a, pixels_b)

@@ -1,7 +1,7 @@
 """Cameras, points and matches of several images from shared tokens; see `tasks/shared/seen.py`.
 
-As `codistill reconstruct` does it: every pair is predicted in both orders, a first guess places the images, and a
-global alignment may follow.
+As in `codistill reconstruct`, every pair is predicted in both orders, a first guess places the images, and a global
+alignment may follow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,13 +36,13 @@ from codistill.weights.read import read_checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class TwoViewOptions:
-    """How several images are put together.
+    """How several images are reconstructed together.
 
     Attributes:
-        iterations: of the global alignment; 0 keeps the first guess, and is fast.
-        subsample: distance between the seeds of matching, pixels of what the network sees.
-        window: largest distance in the order given of two images that form a pair; None: all pairs.
-        min_matches: consistent matches for a pair to count as overlapping; 0: every pair does.
+        iterations: steps of the global alignment; 0 keeps the first guess, and is fast.
+        subsample: distance between the seeds of matching, pixels of the network's image.
+        window: two images form a pair if they are at most this far apart in the given order; None: all pairs.
+        min_matches: number of consistent matches from which a pair counts as overlapping; 0: every pair does.
     """
 
     iterations: int = 0
@@ -57,22 +57,22 @@ class TwoViewOptions:
 
 @dataclass(frozen=True)
 class TwoViewAnswer(Answer):
-    """A reconstruction of two or more images; metres where the head was trained on metres.
+    """A reconstruction of two or more images, in metres if the head was trained on metres.
 
     Attributes:
-        scene: its cameras, points and pairs.
+        scene: cameras, points and pairs.
     """
 
     scene: Scene
 
     @cached_property
     def pointmaps(self) -> tuple[Float[np.ndarray, "row column 3"], ...]:
-        """Points of each image in the first camera's frame; of the size that the network saw."""
+        """Points of each image in the first camera's frame, at the size of the network's image."""
         return tuple(camera.points() for camera in self.scene.cameras)
 
     @property
     def confidence(self) -> tuple[Float[np.ndarray, "row column"], ...]:
-        """Of the points."""
+        """Confidence of the points."""
         return tuple(camera.confidence for camera in self.scene.cameras)
 
     @property
@@ -82,24 +82,24 @@ class TwoViewAnswer(Answer):
 
     @cached_property
     def cameras(self) -> Float[np.ndarray, "view 4 4"]:
-        """Camera-to-world; the first camera is at the origin."""
+        """Camera-to-world poses; the first camera is at the origin."""
         return np.stack([camera.camera_to_world for camera in self.scene.cameras])
 
     @property
     def focals(self) -> Float[np.ndarray, " view"]:
-        """Pixels of the original images."""
+        """Focal lengths in pixels of the original images."""
         return np.array([camera.focal for camera in self.scene.cameras])
 
     @cached_property
     def matches(self) -> dict[tuple[int, int], Float[np.ndarray, "match 4"]]:
-        """By pair of images: x and y in the first, x and y in the second, pixels of the original images."""
+        """Matches by pair of images: x and y in the first, x and y in the second, pixels of the original images."""
         return {
             (link.first, link.second): np.concatenate((link.matches.pixels_a, link.matches.pixels_b), axis=1)
             for link in self.scene.links
         }
 
     def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
-        """Images, depths, the points from aside, and matches of the best pairs."""
+        """Images, depths, the points seen from the side, and matches of the best pairs."""
         del pixels, like
         return np.asarray(preview(self.scene))
 
@@ -119,11 +119,11 @@ class TwoViewAnswer(Answer):
 
 @dataclass
 class TwoViewModelOnTokens:
-    """A two-view head on features that others share.
+    """A two-view head on features that it shares with other heads.
 
     Attributes:
         features, head: on one device, in evaluation mode.
-        long_edge: pixels of an image's longer side in the fit.
+        long_edge: length in pixels of an image's longer side at which the head was fitted.
         options: see `TwoViewOptions`.
     """
 
@@ -139,7 +139,7 @@ class TwoViewModelOnTokens:
 
 
 def load_on_tokens(subject: Subject, options: TwoViewOptions) -> TwoViewModelOnTokens:
-    """A fitted or released head (MASt3R, DUSt3R, DUNE-MASt3R) on the subject's features.
+    """Load a fitted or released head (MASt3R, DUSt3R, DUNE-MASt3R) on the subject's features.
 
     Raises:
         CheckpointError: if it cannot be read.
@@ -168,7 +168,7 @@ def load_on_tokens(subject: Subject, options: TwoViewOptions) -> TwoViewModelOnT
 
 
 def answer(model: TwoViewModelOnTokens, images: Sequence[Seen]) -> TwoViewAnswer:
-    """The reconstruction.
+    """Reconstruct the images.
 
     Raises:
         DataError: if images do not overlap (`min_matches`), or points give no focal length.
@@ -183,7 +183,7 @@ def answer(model: TwoViewModelOnTokens, images: Sequence[Seen]) -> TwoViewAnswer
     decoder = PairDecoder(model.head, subsample=options.subsample)
     align = AlignConfig(iterations=options.iterations)
     reconstructed = ReconstructConfig(min_matches=options.min_matches, align=align)
-    with torch.inference_mode(False), torch.enable_grad():  # the alignment descends
+    with torch.inference_mode(False), torch.enable_grad():  # the alignment uses gradients
         graph = graph_of(decoder, sources, views, choose_pairs(len(views), options.window))
         return TwoViewAnswer(scene_of(graph, sources, reconstructed))
 

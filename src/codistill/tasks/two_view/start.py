@@ -1,4 +1,4 @@
-"""Initial values of a two-view head: seeded, or from a released decoder or a fitted head."""
+"""Initialize a two-view head: from a seed, from a released decoder, or from a fitted head."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from codistill.tasks.two_view.head import decoder_shape, init_file
 from codistill.weights.read import read_checkpoint
 
 _PIXEL_SPREAD = 0.1
-"""How far the pixels of a patch start apart, relative to their common weights."""
+"""Spread of the initial weights over the pixels of a patch, relative to their common weights."""
 
 
 def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoViewHead:
@@ -44,10 +44,10 @@ def fresh_head(config: TwoViewFit, encoder: Encoder, runtime: Runtime) -> TwoVie
 
 @torch.no_grad()
 def _start_alike(head: TwoViewHead) -> None:
-    """Start both views' branches and heads with equal weights, and all pixels of a patch with nearly equal ones.
+    """Initialize both views' branches and heads with equal weights, and all pixels of a patch with nearly equal ones.
 
-    Descriptors of one place are then similar from the start. With independent draws those of the two views are
-    unrelated directions, where the matching loss is flat: a thousand steps did not leave that plateau.
+    Descriptors of one place are then similar from the start. With independent random weights, those of the two views
+    are unrelated directions, where the matching loss is flat: a thousand steps did not leave that plateau.
     """
     first, second = head.heads
     assert isinstance(first, ViewHead) and isinstance(second, ViewHead)
@@ -62,7 +62,7 @@ def _start_alike(head: TwoViewHead) -> None:
 
 
 def _like(found: TwoViewConfig, shape: TwoViewConfig) -> TwoViewConfig:
-    """A released architecture on another encoder; its descriptor head gets the width that follows from it."""
+    """A released architecture on another encoder; the width of its descriptor head follows from the encoder."""
     fits = found.encoder_dim == shape.encoder_dim and found.patch_size == shape.patch_size
     return replace(
         found,

@@ -1,6 +1,6 @@
-"""Two views as a task: a head that is fitted on posed pairs, and scored by how well it relocalizes a camera.
+"""Two views as a task: fit a head on posed pairs, and score how well it relocalizes a camera.
 
-`relocalize/task.py` scores released models and baselines the same way; `multiview/` scores the head on more views.
+`relocalize/task.py` scores released models and baselines in the same way; `multiview/` scores the head on more views.
 """
 
 from dataclasses import replace
@@ -22,4 +22,4 @@ TASK = replace(
     sight=SIGHT,
     baselines={},
 )
-"""Data, scores and pictures are relocalization's; baselines are scored there."""
+"""Data, scores and pictures are those of relocalization, which also scores the baselines."""

@@ -1,12 +1,12 @@
-"""Tokens of pair views, computed once and kept on disk as memory-mapped arrays, with the truth of the same views.
+"""Compute tokens of pair views once and store them as memory-mapped arrays, with the ground truth of the same views.
 
     DIR/tokens.f16     (view of a pair, first or second, patch, channel)
         depth.u16      (view of a pair, first or second, row, column): millimetres, 0 unknown, 65535 sky
         camera.f32     (view of a pair, first or second, 25): intrinsics, camera-to-world
         …              key, inputs and progress: `shared/stored_arrays.py`
 
-View v is pass v // N of pair v % N. Disk need is known before anything is written; an interrupted build resumes;
-pairs whose files or cameras changed are encoded again.
+View v belongs to pass v // N and pair v % N. The disk space needed is known before anything is written. An interrupted
+build resumes; pairs whose files or cameras changed are encoded again.
 """
 
 from collections.abc import Callable
@@ -31,12 +31,10 @@ from codistill.tasks.two_view.batches import VIEW
 from codistill.tasks.two_view.pairs import Pair, PairData
 from codistill.tasks.two_view.views import PairView, PairViews
 
-"""Bytes of the disk that stay free."""
-
 
 @dataclass(frozen=True)
 class CacheShape:
-    """Sizes of a cache: views of pairs, token grid, channels, size of the views in pixels."""
+    """Sizes of a cache: number of pair views, token grid, channels, size of the views in pixels."""
 
     views: int
     grid: tuple[int, int]
@@ -57,7 +55,7 @@ class CacheShape:
 
 
 class TokenCache:
-    """A complete cache: rows as tensors; `identity` is a hash of key and inputs."""
+    """A complete cache that returns views as tensors; `identity` is a hash of key and inputs."""
 
     def __init__(self, folder: Path, shape: CacheShape, identity: str) -> None:
         self.shape, self.identity = shape, identity
@@ -71,21 +69,21 @@ class TokenCache:
         return self.shape.views
 
     def tokens(self, views: np.ndarray) -> Tensor:
-        """(view, 2, patch, channel), fp16."""
+        """Tokens (view, 2, patch, channel), fp16."""
         return torch.from_numpy(self._tokens[views])
 
     def truth(self, view: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Depths (2, row, column), intrinsics (2, 3, 3) and poses (2, 4, 4) of a view."""
+        """Depths (2, row, column), intrinsics (2, 3, 3) and poses (2, 4, 4) of a pair view."""
         camera = torch.from_numpy(np.array(self._camera[view]))
         depths = torch.from_numpy(to_metres(self._depth[view]))
         return depths, camera[:, :9].reshape(2, 3, 3), camera[:, 9:].reshape(2, 4, 4)
 
 
 def announce(shape: CacheShape, folder: Path) -> str:
-    """A sentence with the disk space that a cache will take, before anything is written.
+    """State the disk space that a cache needs, in one sentence, before anything is written.
 
     Raises:
-        ConfigError: if the disk has less.
+        ConfigError: if the disk has less free space.
     """
     advice = (
         "Use fewer views (--views) or pairs (--limit), name a larger disk (--cache), or take --no-cached, which keeps "
@@ -109,19 +107,19 @@ def build_token_cache(
     batch_size: int = 8,
     say: Say = lambda text: None,
 ) -> TokenCache:
-    """Open a cache, computing what it lacks. The first pass is without randomness.
+    """Open a cache and compute what it lacks. The first pass has no randomness.
 
     Args:
-        folder: of this cache alone.
+        folder: folder of this cache alone.
         key: identity of the contents, as JSON; a folder with another key is refused.
-        shape: its sizes.
-        encoder: on the device.
-        data, maker: pairs, and how they become views.
-        seed: of the views.
-        norm: whether tokens get the encoder's final norm.
-        device: of the encoder.
-        progress: called with views done and in all.
-        batch_size: pairs at a time.
+        shape: sizes of the cache.
+        encoder: the encoder, on the device.
+        data, maker: pairs, and what turns them into views.
+        seed: seed of the random views.
+        norm: whether the encoder's final norm is applied to the tokens.
+        device: device of the encoder.
+        progress: called with the number of views done and their total.
+        batch_size: pairs per batch.
         say: prints what changed since the cache was made.
 
     Raises:
@@ -165,7 +163,7 @@ def _view(maker: PairViews, pair: Pair, number: int, item: int, seed: int) -> Pa
 def _encoded(
     encoder: Encoder, images: np.ndarray, norm: bool, device: torch.device | str, name: str
 ) -> np.ndarray:
-    """(pair, 2, patch, channel) fp16 tokens of (pair, 2, row, column, 3) images."""
+    """Encode (pair, 2, row, column, 3) images to (pair, 2, patch, channel) fp16 tokens."""
     pixels = normalized(torch.from_numpy(images).flatten(0, 1).to(device))
     with autocast(device):
         tokens = encoder(pixels, norm=norm).patches

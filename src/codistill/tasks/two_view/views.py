@@ -1,8 +1,9 @@
-"""Training views of a posed pair: cropped around the principal point, zoomed and recoloured at random, resized.
+"""Make training views of a posed pair: crop around the principal point, zoom and recolour at random, resize.
 
-A `Pair` and a generator in, a `PairView` of fixed size out; depth is never interpolated, intrinsics follow. Both views
-are drawn independently. Source: the published two-view training (crops centred on the principal point, colour jitter of
-half brightness, contrast and saturation, a tenth of the hue; an aspect ratio drawn for every step).
+Takes a `Pair` and a random generator, gives a `PairView` of fixed size. Depth is never interpolated; intrinsics are
+adjusted. Crops and colours of the two views are drawn independently. Source: the published two-view training (crops
+centred on the principal point; colour jitter of half brightness, contrast and saturation and a tenth of the hue; an
+aspect ratio drawn for every step).
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ SHAPE = Purpose.PAIR_SHAPE
 
 @dataclass(frozen=True)
 class PairView:
-    """Two views as the network sees them; axis `view` is 0 or 1.
+    """Two views as the network receives them; axis `view` is 0 or 1.
 
     Attributes:
         images: (view, row, column, 3) uint8.
@@ -41,9 +42,9 @@ class PairViews:
 
     Attributes:
         size: rows and columns of every view.
-        zoom: smallest random crop, as a share of the largest that fits; 1 never zooms.
-        jitter: largest change of brightness, contrast and saturation; a fifth of it for the hue; 0 changes no colour.
-        shapes: sizes that steps draw from in place of `size`, in landscape or portrait; (): always `size`.
+        zoom: smallest random crop, as a share of the largest crop that fits; 1 never zooms.
+        jitter: largest change of brightness, contrast and saturation; a fifth of it for the hue; 0 keeps the colours.
+        shapes: sizes from which every step draws one instead of `size`, in landscape or portrait; (): always `size`.
     """
 
     size: tuple[int, int]
@@ -75,11 +76,11 @@ class PairViews:
         return replace(self, size=size[::-1] if draw.integers(2) else size)
 
     def plain(self, pair: Pair) -> PairView:
-        """The largest crops that fit, without any randomness."""
+        """The largest crops that fit, without randomness."""
         return self._stacked(pair, [self._cropped(view, 1.0) for view in (pair.first, pair.second)])
 
     def _cropped(self, view: PosedImage, share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Image, depth and intrinsics of a crop of the wanted shape, centred on the principal point."""
+        """Image, depth and intrinsics of a crop with the aspect ratio of the views, centred on the principal point."""
         rows, columns = view.image.shape[:2]
         cx, cy = (float(value) + 0.5 for value in view.intrinsics[:2, 2])
         half = np.array([min(cy, rows - cy), min(cx, columns - cx)])
@@ -116,11 +117,11 @@ class PairViews:
 
 
 def recolour(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """(row, column, 3) uint8: brightness, contrast, saturation and hue changed at random, in this order."""
+    """Change brightness, contrast, saturation and hue of (row, column, 3) uint8 at random, in this order."""
     if strength == 0.0:
         return image
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-    # Here, since it imports PyTorch's compiler, which takes seconds, and a head in use needs none of it.
+    # Imported here: it imports PyTorch's compiler, which takes seconds, and using a head needs none of it.
     from torchvision.transforms.v2 import functional as colour
 
     for change in (colour.adjust_brightness, colour.adjust_contrast, colour.adjust_saturation):

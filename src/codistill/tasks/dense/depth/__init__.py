@@ -1,5 +1,5 @@
-"""Monocular depth on frozen features: NYUd by its published lists, the embedded world, your own folder.
+"""Monocular depth on frozen features: NYUd with its published lists, the embedded world, a folder of your own.
 
-`data` layouts and protocols · `views` training views · `fit` the head, published or cached · `model` an image's depth ·
-`task` all of it as a value: the same files as every dense task.
+`data` layouts and protocols · `views` training views · `fit` the head, published or cached · `model` from an image to
+depth · `task` the `Task` value. Every dense task has the same files.
 """

@@ -1,12 +1,12 @@
-"""Depth data: `LAYOUT:FOLDER` and a split in, images with depth in metres and the layout's protocol out.
+"""Open depth data: from `LAYOUT:FOLDER` and a split to images with depth in metres and the layout's protocol.
 
-Kinds: nyud (the lists of BTS, as DINOv2 uses them), folder (your own), world. Depth files are 16-bit PNGs in
+Layouts: nyud (the lists of BTS, as DINOv2 uses them), folder (your own), world. Depth files are 16-bit PNGs in
 millimetres, 0 unknown. A folder may contain
 
     ROOT/depth.json    {"nearest": 0.001, "farthest": 80.0, "metres_per_unit": 0.00390625}
 
-the range in metres that heads learn and that is scored (0.001 to 10 without the file), and the unit of its PNGs (0.001
-m without it).
+which gives the range in metres that heads predict and that is scored (0.001 to 10 without the file), and the unit of
+the PNGs (0.001 m without the file).
 """
 
 import re
@@ -38,7 +38,7 @@ from codistill.tasks.task import Layout, Where
 from codistill.world.dataset import DepthSample, World
 
 RANGE_FILE = "depth.json"
-"""In a folder of your own: its range and unit."""
+"""File in a folder of your own with the depth range and the unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +47,14 @@ class DepthProtocol:
 
     Attributes:
         crop: rows and columns of training views.
-        border: rows and columns (first, last exclusive, each) of the resized image that training keeps; None for all.
-        degrees: largest random rotation in training.
-        nearest, farthest: range of the head and of the score, metres.
+        border: rows and columns (first and last exclusive of each) of the resized image used in training; None for all.
+        degrees: largest angle of random rotation in training.
+        nearest, farthest: depth range of the head and of the score, metres.
         eval_crop: rows and columns that are scored, or None for all.
         resized: rows and columns that images are first resized to, or None.
-        original: rows and columns of all images, which border and crop refer to; None where they differ.
-        steps: of a fit.
+        original: rows and columns of all original images, to which border and crop refer; None if images differ in
+            size.
+        steps: steps of a fit.
     """
 
     crop: tuple[int, int]
@@ -94,20 +95,20 @@ PROTOCOLS = {
 
 
 DepthData = DenseSplit[DepthProtocol]
-"""A split; its samples hold metres (fp32, 0 unknown)."""
+"""A split whose samples hold depth in metres (fp32, 0 unknown)."""
 
 
 @dataclass(frozen=True)
 class Metres:
-    """Values of 16-bit depth maps without a sky as fp32 metres; `unit` metres each."""
+    """Converts 16-bit depth maps without sky to fp32 metres; a value counts `unit` metres."""
 
     unit: float = MILLIMETRE
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Metres, 0 unknown.
+        """Depth in metres, 0 unknown.
 
         Raises:
-            DataError: for 8-bit values, or none that is known.
+            DataError: for 8-bit values, or if no depth is known.
         """
         metres = to_metres(values, self.unit, sky=False)
         if not values.any():
@@ -116,10 +117,10 @@ class Metres:
 
 
 def known_share(data: DenseData, protocol: DepthProtocol, indices: Sequence[int]) -> tuple[float, float]:
-    """Share of the known depth of some samples that is in the protocol's range, and the farthest value (metres).
+    """Share of the known depth of some samples that lies in the protocol's range, and the largest depth (metres).
 
     Raises:
-        DataError: if nothing is known.
+        DataError: if no depth is known.
     """
     inside = known = 0
     farthest = 0.0
@@ -159,7 +160,7 @@ LAYOUTS = {
     "folder": Layout(_own, "your own: images/SPLIT, depth/SPLIT (16-bit PNG), depth.json"),
     "world": Layout(_world, "the embedded world", ("train", "val", "test")),
 }
-"""Data sets by the word before the colon."""
+"""Layouts by name, the word before the colon."""
 
 
 def _nyud(root: Path, split: str, partial: bool) -> DenseData:
@@ -190,7 +191,7 @@ def _nyud(root: Path, split: str, partial: bool) -> DenseData:
 
 
 def _nyud_groups(root: Path, split: str, images: list[Path]) -> Groups:
-    """Scenes of the training list (parts a, b, … of a recording are one); the test list has room types only."""
+    """Scenes of the training list (parts a, b, … of a recording form one scene); for the test list, room types only."""
     folders = [image.parent.name for image in images]
     names = [f"{image.parent.name}/{image.name}" for image in images]
     scenes = tuple(re.sub(r"(?<=\d)[a-z]$", "", folder) for folder in folders)
@@ -198,7 +199,7 @@ def _nyud_groups(root: Path, split: str, images: list[Path]) -> Groups:
 
 
 def _nyu_path(root: Path, name: str, split: str) -> Path:
-    """Path of a listed file: beside the list, or in the split's folder of published copies."""
+    """Path of a listed file: next to the list, or in the split's folder as in published copies."""
     name = name.lstrip("/\\")
     folders = ("", "sync", "train") if split == "train" else ("", "official_splits/test", "test")
     places = [Path(path_below(name, str(root / folder))) for folder in folders]
@@ -206,7 +207,7 @@ def _nyu_path(root: Path, name: str, split: str) -> Path:
 
 
 def _folder_range(root: Path, protocol: DepthProtocol) -> tuple[DepthProtocol, float]:
-    """The protocol with the range of depth.json, and metres per unit."""
+    """The protocol with the range in depth.json, and metres per unit."""
     path = root / RANGE_FILE
     if not path.is_file():
         return protocol, 0.001

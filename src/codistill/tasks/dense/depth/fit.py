@@ -1,7 +1,8 @@
-"""Fit a linear depth head on frozen features: by the published protocol, or on cached features.
+"""Fit a linear depth head on frozen features, by the published protocol or on cached features.
 
-A config in, a head folder out. Source: DINOv2's linear depth on NYUd (batch 16, 38 400 steps, AdamW, decay 0.01, one
-third of the steps warming up, cosine, gradients of norm 35 at most, SigLoss alone); its learning rate is not published.
+Takes a config, writes a head folder. Source: DINOv2's linear depth on NYUd (batch 16, 38 400 steps, AdamW, decay 0.01,
+warm-up over one third of the steps, cosine, gradient norm of 35 at most, SigLoss alone). DINOv2's learning rate is not
+published.
 """
 
 from collections.abc import Iterator
@@ -52,9 +53,9 @@ class DepthFit(DenseFit):
     """How a depth head is fitted; see `DenseFit`.
 
     Attributes:
-        gradient_loss: weight of the (corrected) gradient loss; 0 as the published numbers were trained. Published
+        gradient_loss: weight of the (corrected) gradient loss; 0 as in the training of the published numbers. Published
             protocol only: sampled single pixels have no gradient.
-        bins: of the head.
+        bins: number of the head's depth bins.
     """
 
     features: FeatureConfig = field(default_factory=lambda: FeatureConfig(norm=False))
@@ -74,13 +75,13 @@ RECIPES = {"cached": DepthFit(), "published": DepthFit(protocol="published", lea
 
 
 def starting_steps(steps: int) -> int:
-    """Steps without the variance: 100, or the first tenth of a short fit."""
+    """Number of first steps whose loss has no variance term: 100, or the first tenth of a short fit."""
     return min(_STARTING_STEPS, max(1, steps // 10))
 
 
 @dataclass(frozen=True)
 class CachedDepth(CachedTask):
-    """The cached protocol's side of depth; see `CachedTask`."""
+    """The cached protocol for depth; see `CachedTask`."""
 
     kind: ClassVar[TargetKind] = "metres"
     with_cls: ClassVar[bool] = True
@@ -95,7 +96,7 @@ class CachedDepth(CachedTask):
 
     @property
     def unit(self) -> float:
-        """A millimetre, or more where 16 bits of millimetres do not reach the head's range."""
+        """A millimetre, or more if 16 bits of millimetres do not cover the head's range."""
         return max(MILLIMETRE, self.head.farthest / LAST)
 
     def build(self, channels: int, count: int) -> DepthHeads:
@@ -103,19 +104,22 @@ class CachedDepth(CachedTask):
         return DepthHeads(self.head, count)
 
     def losses(self, heads: DepthHeads, sampled: Sampled, step: int) -> Tensor:
-        """(head,): SigLoss over the sampled pixels."""
+        """Losses (head,): SigLoss over the sampled pixels."""
         truth = sampled.truth.expand(heads.heads, -1, -1)
         return sig_loss(self._depth(heads, sampled), truth, starting=step < self.starting, dim=(1, 2))
 
     def tally(self, heads: DepthHeads, sampled: Sampled) -> np.ndarray:
-        """(head, 2): sum of the views' RMSE, and views with known depth."""
+        """Per head, sum of the views' RMSE, and number of views with known depth: (head, 2)."""
         known = sampled.truth > 0
         depth = self._depth(heads, sampled).clamp(self.head.nearest, self.head.farthest)
         errors = masked_mean((depth - sampled.truth).square(), known.expand_as(depth), dim=(2,)).sqrt()
         return views_tally(errors, known.any(1))
 
     def _depth(self, heads: DepthHeads, sampled: Sampled) -> Tensor:
-        """(head, view, pixel) metres: the head's map (four times the grid), resized to the target and read there."""
+        """Depth (head, view, pixel) in metres at the pixels.
+
+        The head's map has four times the rows and columns of the token grid, and is resized to the target's size.
+        """
         fine = (UPSAMPLING * sampled.grid[0], UPSAMPLING * sampled.grid[1])
         outer = corners_of(sampled.rows, sampled.columns, fine, sampled.target_size)
         cells = outer.cells.flatten(1)
@@ -130,7 +134,7 @@ def check_range(data: DepthData) -> None:
     """Check on `CHECKED` images that the known depth lies in the range that is learnt and scored.
 
     Raises:
-        DataError: if less than 99 % does and nobody said so, or nothing.
+        DataError: if less than 99 % of it does in a folder without depth.json, or none at all.
     """
     share, farthest = known_share(data.samples, data.protocol, spread(len(data.samples), CHECKED))
     limits = data.protocol

@@ -1,6 +1,7 @@
-"""Images to depth with a fitted head: the whole image at once, averaged with its mirror image.
+"""Predict depth with a fitted head: the whole image at once, averaged with the prediction for its mirror image.
 
-uint8 images in, metres per pixel out. Source: DINOv2's depth evaluation (flip averaging, clamped to the head's range).
+Takes uint8 images, gives metres per pixel. Source: DINOv2's depth evaluation (flip averaging, clamped to the head's
+range).
 """
 
 from collections.abc import Sequence
@@ -25,11 +26,11 @@ from codistill.types import Tokens
 
 @dataclass(frozen=True, kw_only=True)
 class DepthTest:
-    """How images are tested.
+    """How depth is predicted in a test.
 
     Attributes:
-        mirror: average with the mirrored image.
-        upsample: how scores of tokens become scores of pixels: `bilinear`, or `jbu`, guided by the image's edges (see
+        mirror: average with the prediction for the mirrored image.
+        upsample: how scores of tokens become scores of pixels: `bilinear`, or `jbu`, guided by edges in the image (see
             `nn/jbu.py`).
     """
 
@@ -42,7 +43,7 @@ class DepthTest:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleasedOn:
-    """What a released file does not say.
+    """What a released head file does not record.
 
     Attributes:
         kind: layout that a released .pth head was fitted on (the file does not record it).
@@ -53,7 +54,7 @@ class ReleasedOn:
 
 @dataclass(frozen=True, kw_only=True)
 class DepthOutput(DepthTest, ReleasedOn):
-    """How depth of one's own images is shown; see `DepthTest`.
+    """How depth of a user's own images is shown; see `DepthTest`.
 
     Attributes:
         overlay: lay the colours over the image.
@@ -68,8 +69,8 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
     """An encoder with a depth head; see `DenseModel`.
 
     Attributes:
-        mirror: average with the mirrored image.
-        upsample: see `DepthTest`; `jbu` brings scores to the head's own resolution, four times that of the tokens.
+        mirror: average with the prediction for the mirrored image.
+        upsample: see `DepthTest`; `jbu` upsamples scores to the head's own resolution, four times that of the tokens.
     """
 
     gives = DenseAnswer(name="depth", channels=1, meaning="metres", with_cls=True)
@@ -81,7 +82,7 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
         return {**super().describe(), "head_metres": [self.protocol.nearest, self.protocol.farthest]}
 
     def answer(self, levels: Sequence[Tokens], size: tuple[int, int]) -> Float[Tensor, "batch 1 row column"]:
-        """Metres, within the head's range."""
+        """Depth in metres, within the head's range."""
         return self._resized(self.head(depth_input(levels)), size)
 
     def _resized(self, depth: Tensor, size: tuple[int, int]) -> Tensor:
@@ -89,7 +90,7 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
         return interpolate(depth, size=size, mode="bilinear", align_corners=False)
 
     def _depth(self, images: Tensor, size: tuple[int, int]) -> Tensor:
-        """Metres (batch, row, column) of normalized images, at a size."""
+        """Depth in metres (batch, row, column) of normalized images, resized to `size`."""
         levels = self.features.finite(images)
         if self.upsample == "bilinear":
             return self.answer(levels, size)[:, 0]
@@ -110,14 +111,14 @@ class DepthEstimator(DenseModel[DepthHead, DepthProtocol]):
 def load_depth_estimator(
     subject: Subject, test: DepthTest | ReleasedOn | None = None, data: DepthData | None = None
 ) -> DepthEstimator:
-    """A fitted or released head with its encoder.
+    """Load a fitted or released head with its encoder.
 
     Args:
         subject: head and encoder, as named by the user.
         data: the data to score; it gives the depth range of a released head.
 
     Raises:
-        CheckpointError: if it cannot be read.
+        CheckpointError: if the head cannot be read.
         ConfigError: if the encoder does not fit the head.
     """
     released = data.protocol if data is not None else None

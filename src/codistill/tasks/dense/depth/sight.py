@@ -17,12 +17,12 @@ from codistill.tasks.task import Sight
 
 @dataclass(frozen=True)
 class DepthAnswer(Answer):
-    """Depth along the camera's axis in metres, fp32; NaN where there is no answer."""
+    """Depth along the camera's optical axis in metres, fp32; NaN where there is no answer."""
 
     metres: Float[np.ndarray, "row column"]
 
     def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
-        """Colours alone, from near (warm) to far (cold)."""
+        """The depth as colours, from near (warm) to far (cold)."""
         del pixels
         return depth_picture(self.metres, *self._range(like))
 
@@ -47,7 +47,7 @@ class DepthAnswer(Answer):
 
 @torch.inference_mode()
 def answer(model: DepthEstimator, images: Sequence[Seen]) -> list[DepthAnswer]:
-    """One for each image."""
+    """One answer per image."""
     with model.autocast():
         found = [model.answer(seen.levels, seen.size)[0, 0] for seen in images]
     return [DepthAnswer(metres.float().cpu().numpy()) for metres in found]

@@ -1,4 +1,4 @@
-"""Depth as a task: errors of every image, maps with a bar of metres. See `tasks/task.py`."""
+"""Depth as a task: errors per image, and depth maps with a colour bar in metres. See `tasks/task.py`."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ from codistill.tasks.shared.statistics import MeanOf
 from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Summary, Task
 
 BAR_WIDTH = 240
-"""Pixels at least, for small images."""
+"""Smallest width of the colour bar in pixels, for small images."""
 
 
 def _check(data: DepthData, training: bool) -> list[str]:
@@ -51,7 +51,7 @@ def _score(model: DepthEstimator, data: DepthData, test: DepthTest, runtime: Run
 
 
 def _pictures(truth: np.ndarray, predicted: np.ndarray, farthest: float) -> list[np.ndarray]:
-    """Truth and prediction on one colour scale, between the truth's outer percentiles."""
+    """Ground truth and prediction on one colour scale, from the 1st to the 99th percentile of the truth."""
     known = truth[(truth > 0) & (truth < farthest)]
     near, far = (np.percentile(known, [1, 99])) if known.size else (0.1, farthest)
     limits = (max(float(near), 1e-3), max(float(far), float(near) * 1.01, 2e-3))
@@ -95,7 +95,7 @@ TITLES = {
     "silog": "SILog",
 }
 HEADLINES = ("rmse", "a1", "abs_rel")
-"""What a table shows first; RMSE is the task's own, in metres."""
+"""Scores that a table shows first; RMSE, in metres, is the task's main score."""
 
 TASK = Task(
     name="depth",

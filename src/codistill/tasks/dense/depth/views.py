@@ -1,7 +1,7 @@
-"""Training views of an image with depth: border cut; rotated, mirrored, cropped and recoloured at random.
+"""Make training views of images with depth: cut the border, then rotate, mirror, crop and recolour at random.
 
-uint8 image and metres in, a `View` out; depth is interpolated within a surface only, never across an edge. Source: the
-NYU pipeline of the Monocular-Depth-Estimation-Toolbox as DINOv2 uses it, in its order.
+Takes a uint8 image and metres, gives a `View`. Depth is interpolated only within a surface, never across an edge.
+Source: the NYU pipeline of the Monocular-Depth-Estimation-Toolbox as DINOv2 uses it, with its order of steps.
 """
 
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from codistill.tasks.shared.data import DenseSample
 def resize_pair(
     image: np.ndarray, depth: np.ndarray, size: tuple[int, int] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Image (area when shrinking, else bilinear) and depth (see `resize_depth`) at (rows, columns)."""
+    """Resize image (area when shrinking, else bilinear) and depth (see `resize_depth`) to (rows, columns)."""
     if size is None or image.shape[:2] == tuple(size):
         return image, depth
     return resize_image(image, size), resize_depth(depth, size)
 
 
 def resize_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Depth (row, column) at (rows, columns), read at the centre of every new pixel.
+    """Resize depth (row, column) to (rows, columns); values are taken at the centre of every new pixel.
 
-    Interpolated between four known pixels of one surface (within 5 % of each other); nearest pixel at edges and beside
-    unknown depth (0), where a mean would lie between two surfaces.
+    Depth is interpolated between four known pixels of one surface (within 5 % of each other). At edges and next to
+    unknown depth (0) the nearest pixel is taken, since a mean would lie between two surfaces.
     """
     place = [
         np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
@@ -47,12 +47,12 @@ def resize_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class DepthViews(SurfaceViews):
-    """Makes training views by a protocol; plain views take the middle of the bordered image."""
+    """Makes training views by a protocol; plain views show the middle of the image without its border."""
 
     protocol: DepthProtocol
 
     def prepared(self, sample: DenseSample) -> Pair:
-        """Resized, without what lies beyond the range, inside the border."""
+        """Resize, set depth beyond the range to unknown, and cut the border."""
         image, depth = resize_pair(sample.image, sample.target, self.protocol.resized)
         depth = np.where(depth <= self.protocol.farthest, depth, 0.0).astype(np.float32)
         if self.protocol.border is None:
@@ -61,14 +61,14 @@ class DepthViews(SurfaceViews):
         return image[top:bottom, left:right], depth[top:bottom, left:right]
 
     def turned(self, image: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> Pair:
-        """Rotated by a few degrees, with probability one half."""
+        """Rotate by a few degrees, with probability one half."""
         if rng.random() >= 0.5:
             return image, target
         return turned(image, target, rng.uniform(-self.protocol.degrees, self.protocol.degrees))
 
 
 def turned(image: np.ndarray, depth: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """(row, column, 3) and (row, column), rotated about their centre; corners become black and unknown."""
+    """Rotate image (row, column, 3) and depth (row, column) about their centre; corners become black and unknown."""
     rows, columns = depth.shape
     matrix = cv2.getRotationMatrix2D(((columns - 1) / 2, (rows - 1) / 2), degrees, 1.0)
     size = (columns, rows)

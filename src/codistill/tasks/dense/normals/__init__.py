@@ -1,5 +1,5 @@
-"""Surface normals of every pixel on frozen features: NYUv2, the embedded world, your own folder.
+"""Surface normals on frozen features: NYUv2, the embedded world, a folder of your own.
 
-`data` layouts and training views · `fit` the head, published or cached · `model` an image's normals ·
-`task` all of it as a value: the same files as every dense task.
+`data` layouts and training views · `fit` the head, published or cached · `model` from an image to normals · `task` the
+`Task` value. Every dense task has the same files.
 """

@@ -1,6 +1,6 @@
-"""Normals data: a layout's folder and a split in, images with unit normals and their training views out.
+"""Open data with surface normals: from a layout's folder and a split to images with unit normals, and training views.
 
-Everywhere in codistill a normal is in the camera's frame (x right, y down, z forward) and points towards the
+Everywhere in codistill a normal is given in the camera frame (x right, y down, z forward) and points towards the
 camera; (0, 0, 0) is unknown. File formats: `imaging/normals.py`.
 """
 
@@ -30,7 +30,7 @@ from codistill.tasks.task import Layout, Where
 from codistill.world.dataset import DepthSample, World
 
 AXES_FILE = "normals.json"
-"""In a folder of your own: where high values of red, green and blue point."""
+"""File in a folder of your own that says in which direction high values of red, green and blue point."""
 
 PROTOCOLS = {
     "nyuv2": CropProtocol(crop=(480, 480), steps=38_500),
@@ -39,11 +39,14 @@ PROTOCOLS = {
 }
 
 NormalsData = DenseSplit[CropProtocol]
-"""A split; its samples hold unit vectors (row, column, 3) fp32, 0 unknown."""
+"""A split whose samples hold unit vectors (row, column, 3) fp32, 0 unknown."""
 
 
 def _nyuv2(where: Where) -> NormalsData:
-    """GeoNet's normals of NYUv2's labelled images, which point away from the camera; the middle 480 x 480 is used."""
+    """Open GeoNet's normals of NYUv2's labelled images, cropped to the middle 480 x 480.
+
+    In the files, normals point away from the camera.
+    """
     layout = (
         f"{where.split}/NNNNNN_{{img,normal}}.png (GeoNet's normals, as DSINE's dsine_eval/nyuv2 has them)"
     )
@@ -81,17 +84,17 @@ LAYOUTS = {
     "folder": Layout(_folder, "your own: images/SPLIT, normals/SPLIT (RGB PNG), normals.json"),
     "world": Layout(_world, "the embedded world, normals from its depth", ("train", "val", "test")),
 }
-"""Data sets by the word before the colon."""
+"""Layouts by name, the word before the colon."""
 
 
 @dataclass(frozen=True)
 class NormalsViews(SurfaceViews):
-    """Makes training views by a protocol, without rotation, which the normals would have to follow."""
+    """Makes training views by a protocol, without rotation: normals would have to be rotated with the image."""
 
     protocol: CropProtocol
 
     def prepared(self, sample: DenseSample) -> Pair:
-        """Resized; normals by the nearest pixel."""
+        """Resize the image; normals take the nearest pixel."""
         size = self.protocol.resized
         if size is None:
             return sample.image, sample.target
@@ -99,5 +102,5 @@ class NormalsViews(SurfaceViews):
         return resize_image(sample.image, size), nearest
 
     def mirrored(self, target: np.ndarray) -> np.ndarray:
-        """Mirrored: the x component changes its sign."""
+        """Mirror the normals: the x component changes its sign."""
         return target[:, ::-1] * np.array((-1, 1, 1), dtype=np.float32)

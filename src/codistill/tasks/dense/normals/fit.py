@@ -1,10 +1,10 @@
-"""Fit a linear head for surface normals on frozen features: by the published protocol, or on cached features.
+"""Fit a linear head for surface normals on frozen features, by the published protocol or on cached features.
 
-Source: Probe3D (arXiv 2404.08636): AdamW 5e-4, decay 0.01, 8 images a step, ten epochs of which 1.5 warm up, the loss
-of `normals_loss`. Departures: its probe is a DPT, ours is linear; it trains on the 30 thousand frames of GeoNet, ours
-on the 795 labelled images for as many steps; its schedule ends as a quarter of a cosine at 1 %, ours as half of one at
-0; it resizes scores bicubically. The loss rewards confidence: where features are uninformative, the head predicts the
-commonest normal.
+Source: Probe3D (arXiv 2404.08636): AdamW 5e-4, decay 0.01, 8 images per step, ten epochs of which 1.5 are warm-up, the
+loss of `normals_loss`. Departures: Probe3D's probe is a DPT, ours is linear. It trains on the 30 thousand frames of
+GeoNet, ours on the 795 labelled images for as many steps. Its schedule is a quarter of a cosine that ends at 1 %, ours
+is half a cosine that ends at 0. It resizes scores bicubically. The loss rewards confidence: where features are
+uninformative, the head predicts the most common normal.
 """
 
 from dataclasses import dataclass, replace
@@ -44,7 +44,7 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class CachedNormals(CachedTask):
-    """The cached protocol's side of normals; see `CachedTask`."""
+    """The cached protocol for normals; see `CachedTask`."""
 
     kind = "normals"
     higher_is_better = False
@@ -55,11 +55,11 @@ class CachedNormals(CachedTask):
         return NormalsHeads(NormalsHeadConfig(channels=channels), count)
 
     def losses(self, heads: NormalsHeads, sampled: Sampled, step: int) -> Tensor:
-        """(head,): `normals_loss` over the sampled pixels."""
+        """Losses (head,): `normals_loss` over the sampled pixels."""
         return normals_loss(*sampled.scored(heads), dim=(1, 2))
 
     def tally(self, heads: NormalsHeads, sampled: Sampled) -> np.ndarray:
-        """(head, 2): mean angles of the views, in degrees; see `views_tally`."""
+        """Per head, sum of the views' mean angular errors in degrees, and number of views; see `views_tally`."""
         scores, truth = sampled.scored(heads)
         known = known_normals(truth)  # (head, view, pixel)
         errors = masked_mean(angles(normals_of_scores(scores)[0], truth), known, dim=(2,))

@@ -1,6 +1,6 @@
-"""Images to surface normals with a fitted head: the whole image at once, averaged with its mirror image if asked.
+"""Predict surface normals with a fitted head: the whole image at once, with `mirror` also its mirror image.
 
-uint8 images in, a unit vector per pixel out: camera's frame (x right, y down, z forward), towards the camera.
+Takes uint8 images, gives a unit vector per pixel in the camera frame (x right, y down, z forward), towards the camera.
 """
 
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ from codistill.types import Tokens
 
 @dataclass(frozen=True, kw_only=True)
 class NormalsTest:
-    """How images are tested.
+    """How normals are predicted in a test.
 
     Attributes:
-        mirror: average with the mirrored image (Probe3D does not).
-        upsample: how scores of tokens become scores of pixels: `bilinear`, or `jbu`, guided by the image's edges (see
+        mirror: average with the prediction for the mirrored image (Probe3D does not).
+        upsample: how scores of tokens become scores of pixels: `bilinear`, or `jbu`, guided by edges in the image (see
             `nn/jbu.py`).
     """
 
@@ -61,13 +61,13 @@ class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
         return self._normals(self.head(feature_maps(levels)), size)
 
     def _normals(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """Unit vectors (batch, 3, row, column) of scores of any resolution, at a size."""
+        """Unit vectors (batch, 3, row, column) at a size, from scores of any resolution."""
         scores = resized(scores, size)
         return normals_of_scores(scores.movedim(1, -1))[0].movedim(-1, 1)
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "row column 3"]) -> Float[np.ndarray, "row column 3"]:
-        """The normal of every pixel, fp32."""
+        """The normal of every pixel, unit vectors in fp32."""
         small = image if self.protocol.resized is None else resize_image(image, self.protocol.resized)
         with self.autocast():
             images = self.seen(small, self.mirror)
@@ -84,10 +84,10 @@ class NormalsEstimator(DenseModel[NormalsHead, CropProtocol]):
 def load_normals(
     subject: Subject, test: NormalsTest | None = None, data: NormalsData | None = None
 ) -> NormalsEstimator:
-    """A fitted head with its encoder.
+    """Load a fitted head with its encoder.
 
     Raises:
-        CheckpointError: if it cannot be read.
+        CheckpointError: if the head cannot be read.
         ConfigError: if the encoder does not fit the head.
     """
     found = load_dense(subject, "normals", CropProtocol, lambda path, _: read_head_of(NormalsHead, path))

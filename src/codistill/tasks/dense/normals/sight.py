@@ -16,7 +16,7 @@ from codistill.tasks.task import Sight
 
 @dataclass(frozen=True)
 class NormalsAnswer(Answer):
-    """Unit normals towards the camera, fp32: camera's frame, x right, y down, z forward."""
+    """Unit normals towards the camera, fp32, in the camera frame (x right, y down, z forward)."""
 
     normals: Float[np.ndarray, "row column 3"]
 
@@ -26,7 +26,7 @@ class NormalsAnswer(Answer):
         return float(np.degrees(np.arccos(np.clip(-self.normals[..., 2], -1, 1)).mean()))
 
     def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
-        """The usual colours: red right, green up, blue towards the viewer."""
+        """The normals in the usual colours: red right, green up, blue towards the viewer."""
         del pixels, like
         return normals_picture(self.normals)
 
@@ -42,7 +42,7 @@ class NormalsAnswer(Answer):
 
 @torch.inference_mode()
 def answer(model: NormalsEstimator, images: Sequence[Seen]) -> list[NormalsAnswer]:
-    """One for each image."""
+    """One answer per image."""
     with model.autocast():
         found = [model.answer(seen.levels, seen.size)[0] for seen in images]
     return [NormalsAnswer(normals.movedim(0, -1).float().cpu().numpy()) for normals in found]

@@ -1,4 +1,4 @@
-"""Surface normals as a task: angular errors of every image, maps in the usual colours. See `tasks/task.py`."""
+"""Surface normals as a task: angular errors per image, and normal maps in the usual colours. See `tasks/task.py`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Predicti
 
 @dataclass(frozen=True, kw_only=True)
 class NormalsOutput(NormalsTest):
-    """How normals of one's own images are shown; see `NormalsTest`.
+    """How normals of a user's own images are shown; see `NormalsTest`.
 
     Attributes:
         overlay: lay the colours over the image.

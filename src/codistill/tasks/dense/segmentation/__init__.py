@@ -1,5 +1,5 @@
 """Semantic segmentation on frozen features: ADE20K, Cityscapes, NYUv2, ScanNet, the embedded world, your own folder.
 
-`data`, `layouts`, `classes` the data sets · `views` training views · `fit` the head, published or cached · `model` an
-image's classes · `task` all of it as a value. Other dense tasks have the same files.
+`data`, `layouts`, `classes` the data sets · `views` training views · `fit` the head, published or cached · `model` from
+an image to classes · `task` the `Task` value. Other dense tasks have the same files.
 """

@@ -1,4 +1,4 @@
-"""Class names and the meaning of label values, for data sets whose files hold numbers only."""
+"""Class names and the meaning of label values, for data sets whose files hold only numbers."""
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -18,7 +18,7 @@ swimming pool, stool, barrel, basket, waterfall, tent, bag, minibike, cradle, ov
 microwave, pot, animal, bicycle, lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light, tray,
 ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator, glass, clock, flag
 """)
-"""Labels 1 to 150 in the PNGs; 0 is everything else."""
+"""Labels 1 to 150 in the PNGs; 0 is anything else."""
 
 CITYSCAPES = _names("""
 road, sidewalk, building, wall, fence, pole, traffic light, traffic sign, vegetation, terrain, sky, person, rider, car,
@@ -27,7 +27,7 @@ truck, bus, train, motorcycle, bicycle
 """Train ids 0 to 18."""
 
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""The label ids (`*_labelIds.png`) of the train ids, in order; other ids up to 33 are ignored."""
+"""Label ids (`*_labelIds.png`) of the train ids, in order; other ids up to 33 are ignored."""
 
 NYU40 = _names("""
 wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, blinds, desk, shelves,
@@ -38,6 +38,6 @@ other furniture, other prop
 """Labels 1 to 40 in the PNGs; 0 is unlabelled."""
 
 SCANNET20_IDS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
-"""The NYU40 labels of ScanNet's 20 benchmark classes; the others are ignored."""
+"""NYU40 labels of ScanNet's 20 benchmark classes; other labels are ignored."""
 
 SCANNET20 = tuple(NYU40[number - 1] for number in SCANNET20_IDS)

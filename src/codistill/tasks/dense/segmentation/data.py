@@ -1,7 +1,7 @@
-"""Segmentation data: `LAYOUT:FOLDER` and a split in, samples with classes and the layout's protocol out.
+"""Open segmentation data: from `LAYOUT:FOLDER` and a split to samples with classes and the layout's protocol.
 
-Kinds: ade20k, cityscapes, nyuv2, scannet, folder (your own), world. ADE20K's settings are DINOv2's; the others'
-are ours, since their sources give none (crop and scale as usual for each).
+Layouts: ade20k, cityscapes, nyuv2, scannet, folder (your own), world. ADE20K's settings are those of DINOv2. The
+settings of the others are ours, since their sources give none (crop and scale as usual for each).
 """
 
 from collections.abc import Callable
@@ -26,12 +26,13 @@ class SegmentationProtocol:
     """How images of a data set are prepared.
 
     Attributes:
-        scale: long and short side that images are resized to, keeping their ratio (the smaller factor counts).
-        crop: rows and columns of training views, and of windows.
-        stride: of sliding windows (rows, columns).
+        scale: long and short side into which images are resized, with their aspect ratio kept (the smaller factor
+            applies).
+        crop: rows and columns of training views and of test windows.
+        stride: stride of sliding windows (rows, columns).
         mode: `slide` or `whole` (the image at once).
         zoom: range of the random factor on `scale` in training.
-        steps: of a fit.
+        steps: steps of a fit.
     """
 
     scale: tuple[int, int]
@@ -49,7 +50,7 @@ class SegmentationProtocol:
             raise ConfigError(f"windows of {self.crop} with stride {self.stride} would leave gaps")
 
     def at_size(self, size: int) -> "SegmentationProtocol":
-        """The same for square images resized to another side."""
+        """The protocol for square images with another side."""
         return replace(self, scale=(4 * size, size), crop=(size, size), stride=(size, size))
 
 
@@ -66,10 +67,10 @@ PROTOCOLS = {
 
 
 LOOKED_AT = 512
-"""Images whose labels are searched for every class, at most."""
+"""Largest number of images whose labels are searched for occurring classes."""
 
 RELEASED = {"ade20k": ADE20K, "cityscapes": CITYSCAPES, "nyuv2": NYU40, "scannet": SCANNET20}
-"""Classes by kind, for released heads, whose files do not name them."""
+"""Classes by layout, for released heads, whose files do not name them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ class SegmentationData(DenseSplit[SegmentationProtocol]):
     """A split of a data set.
 
     Attributes:
-        classes: names by number.
+        classes: names of the classes, by number.
     """
 
     classes: tuple[str, ...]
@@ -120,17 +121,17 @@ LAYOUTS = {
     "folder": Layout(_files("folder", folder), "your own: images/SPLIT, labels/SPLIT, classes.json"),
     "world": Layout(_world, "the embedded world", ("train", "val", "test")),
 }
-"""Data sets by the word before the colon."""
+"""Layouts by name, the word before the colon."""
 
 
 @dataclass(frozen=True)
 class ClassesSeen:
-    """Which classes occur in the labels.
+    """Which classes occur in the labels of a split.
 
     Attributes:
-        absent: names of classes without a pixel in the images inspected.
-        images: number inspected: all, `LOOKED_AT`, or fewer once every class was seen.
-        total: images of the data set.
+        absent: names of the classes without a pixel in the searched images.
+        images: number of images searched: all, `LOOKED_AT`, or fewer if every class was found earlier.
+        total: number of images of the data set.
     """
 
     absent: tuple[str, ...]
@@ -147,10 +148,10 @@ class ClassesSeen:
 
 
 def classes_seen(data: SegmentationData, *, several: bool = True) -> ClassesSeen:
-    """Search evenly spread labels until every class is found.
+    """Search the labels of evenly spread images until every class is found.
 
     Args:
-        data: whose labels are searched.
+        data: the split whose labels are searched.
         several: refuse labels of a single class, as training must.
 
     Raises:

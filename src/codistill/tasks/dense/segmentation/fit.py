@@ -1,7 +1,7 @@
-"""Fit a linear segmentation head on frozen features: by the published protocol, or on cached features.
+"""Fit a linear segmentation head on frozen features, by the published protocol or on cached features.
 
-A config in, a head folder out. Source: DINOv2's linear segmentation on ADE20K (batch 16, 40 000 steps, AdamW 1e-3,
-decay 1e-4, 1500 steps of warm-up, linear to 0); for other data sets the same with their own crops.
+Takes a config, writes a head folder. Source: DINOv2's linear segmentation on ADE20K (batch 16, 40 000 steps, AdamW
+1e-3, decay 1e-4, 1500 steps of warm-up, linear to 0). Other data sets use the same with their own crops.
 """
 
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ class SegmentationFit(DenseFit):
     """How a segmentation head is fitted; see `DenseFit`.
 
     Attributes:
-        ignored_count: divide the loss by all pixels, ignored ones included (the protocol).
+        ignored_count: divide the loss by the number of all pixels, including ignored ones (as the protocol does).
     """
 
     learning_rates: tuple[float, ...] = CACHED_RATES
@@ -55,7 +55,7 @@ class SegmentationFit(DenseFit):
 
 @dataclass(frozen=True)
 class CachedSegmentation(CachedTask):
-    """The cached protocol's side of segmentation; see `CachedTask`."""
+    """The cached protocol for segmentation; see `CachedTask`."""
 
     kind: ClassVar[TargetKind] = "classes"
     score_name: ClassVar[str] = "miou"
@@ -70,7 +70,7 @@ class CachedSegmentation(CachedTask):
         )
 
     def losses(self, heads: SegmentationHeads, sampled: Sampled, step: int) -> Tensor:
-        """(head,): cross entropy at the sampled pixels; batch statistics are those of the whole maps."""
+        """Cross entropies (head,) at the sampled pixels; batch statistics are computed on the whole maps."""
         scores = heads(sampled.features(), *heads.statistics(sampled.tokens))
         truth = sampled.truth.flatten().long()
         losses = cross_entropy(
@@ -81,13 +81,13 @@ class CachedSegmentation(CachedTask):
         return losses.sum(1) / (truth != IGNORE).sum().clamp(min=1)
 
     def tally(self, heads: SegmentationHeads, sampled: Sampled) -> np.ndarray:
-        """(head, 3, class) counts."""
+        """Counts (head, 3, class)."""
         predictions = heads(sampled.features()).argmax(-1)
         truth = sampled.truth.flatten()
         return torch.stack([class_counts(p, truth, self.num_classes) for p in predictions]).cpu().numpy()
 
     def score(self, total: np.ndarray) -> np.ndarray:
-        """(head,): mIoU in per cent, of (head, 3, class) counts."""
+        """mIoU in per cent (head,), from counts (head, 3, class)."""
         return mean_iou(total)
 
 

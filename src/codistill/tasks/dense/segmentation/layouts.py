@@ -1,4 +1,4 @@
-"""Segmentation data sets in their usual folders: a folder and a split in, samples with class numbers out.
+"""Open segmentation data sets in their usual layouts: from a folder and a split to samples with class numbers.
 
 Every layout states the files it expects, the number of images, and the meaning of label values.
 """
@@ -36,7 +36,7 @@ from codistill.tasks.shared.groups import Groups, alone, groups_of
 _UNEXPECTED = 254
 _JPEG = (".jpg", ".jpeg")
 MAX_CLASSES = 254
-"""Classes are bytes; 254 and 255 mean something else."""
+"""Largest number of classes: class numbers are bytes, and 254 and 255 have other meanings."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class LabelValues:
     """The meaning of the values of a label file.
 
     Attributes:
-        classes: value to class; `IGNORE` for values that are known and not scored.
-        expected: for error texts.
+        classes: class by label value; `IGNORE` for values that are known but not scored.
+        expected: description of the expected values, for errors.
     """
 
     classes: Mapping[int, int]
     expected: str
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Classes (uint8).
+        """Convert label values to classes (uint8).
 
         Raises:
             DataError: for values without a meaning.
@@ -72,14 +72,14 @@ class LabelValues:
 
 
 def shifted_labels(count: int) -> LabelValues:
-    """1 to count are classes 0 to count - 1; 0 and 255 are ignored ("reduce zero label")."""
+    """Labels 1 to count are classes 0 to count - 1; 0 and 255 are ignored ("reduce zero label")."""
     values = {0: IGNORE, 255: IGNORE} | {number + 1: number for number in range(count)}
     return LabelValues(values, f"0 (ignored) to {count}")
 
 
 @dataclass(frozen=True)
 class Found:
-    """A split of a data set as it lies on disk."""
+    """A split of a data set found on disk."""
 
     data: DenseData
     classes: tuple[str, ...]
@@ -123,7 +123,7 @@ def cityscapes(root: Path, split: str, partial: bool) -> Found:
         known = dict.fromkeys((*range(34), 255), IGNORE)
         values = LabelValues(known | {raw: n for n, raw in enumerate(CITYSCAPES_IDS)}, "label ids 0 to 33")
     pairs = pair_up(images, label_of, f"{root} ({split})")
-    # CITY_SEQUENCE_FRAME: a drive through a city is numbered on, or cut into many numbers, as the authors did it.
+    # CITY_SEQUENCE_FRAME: the authors gave some drives through a city one sequence number, and others many.
     sequences = Groups(tuple(image.name.rsplit("_", 2)[0] for image in images), "sequences")
     groups = groups_of(root, split, [f"{image.parent.name}/{image.name}" for image in images], sequences)
     return Found(FilePairs(pairs, groups, values, (1024, 2048)), CITYSCAPES)
@@ -152,7 +152,7 @@ def nyuv2(root: Path, split: str, partial: bool) -> Found:
     pairs = pair_up(
         [pictures[name] for name in names], lambda image: labels / f"{image.stem}.png", f"{root} ({split})"
     )
-    # Files are numbered through all scenes, without marks where one ends.
+    # Files are numbered consecutively over all scenes; nothing marks where a scene ends.
     groups = groups_of(root, split, [image.name for image, _ in pairs])
     return Found(FilePairs(pairs, groups, shifted_labels(40)), NYU40)
 
@@ -197,10 +197,10 @@ def folder(root: Path, split: str, partial: bool) -> Found:
 
 
 def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValues]:
-    """The classes of your own folder, and the meaning of its label values.
+    """Read the classes of a folder of your own, and the meaning of its label values.
 
-    `["sky", "ground"]` are the values 0 and 1; `{"background": 0, "foreground": 255}` says the values. 255 is ignored
-    unless it is listed as a class.
+    `["sky", "ground"]` gives the values 0 and 1; `{"background": 0, "foreground": 255}` states the values. 255 is
+    ignored unless it is listed as a class.
 
     Raises:
         DataError: if the file has another form.

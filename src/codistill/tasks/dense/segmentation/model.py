@@ -1,6 +1,6 @@
-"""Images to classes with a fitted head: test-time resizing, windows, several scales, back to the image's own size.
+"""Segment images with a fitted head: test-time resizing, sliding windows, several scales, then the original size.
 
-uint8 images in, class scores and classes per pixel out. Source: the test pipeline of mmsegmentation 0.x.
+Takes uint8 images, gives class scores and classes per pixel. Source: the test pipeline of mmsegmentation 0.x.
 """
 
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ from codistill.types import Tokens
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationTest:
-    """How images are tested.
+    """How images are segmented in a test.
 
     Attributes:
-        scales: factors on the protocol's scale, over which scores are averaged; DINOv2's "+ms": 1 1.32 1.73 2.28 3.
-        mirror: average with the mirrored image as well.
-        upsample: how scores of tokens become scores of pixels: `bilinear`, or `jbu`, guided by the image's edges (see
+        scales: factors on the protocol's scale over which scores are averaged; DINOv2's "+ms": 1 1.32 1.73 2.28 3.
+        mirror: also average with the prediction for the mirrored image.
+        upsample: how scores of tokens become scores of pixels: `bilinear`, or `jbu`, guided by edges in the image (see
             `nn/jbu.py`).
     """
 
@@ -54,7 +54,7 @@ class SegmentationTest:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleasedOn:
-    """What a released file does not say.
+    """What a released head file does not record.
 
     Attributes:
         kind: layout that a released .pth head was fitted on (the file does not record it).
@@ -65,7 +65,7 @@ class ReleasedOn:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationOutput(SegmentationTest, ReleasedOn):
-    """How your own images are segmented; see `SegmentationTest`.
+    """How a user's own images are segmented; see `SegmentationTest`.
 
     Attributes:
         plain: write colours only, without image and legend.
@@ -80,7 +80,7 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
     """An encoder with a segmentation head; see `DenseModel`.
 
     Attributes:
-        classes: names by number.
+        classes: names of the classes, by number.
         test: see `SegmentationTest`.
     """
 
@@ -115,7 +115,7 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
 
     @torch.inference_mode()
     def _scores(self, image: np.ndarray, scale: float) -> Tensor:
-        """Logits (1, or 2 with the mirrored image, class, row, column) at the image's own size."""
+        """Logits (1, or 2 with the mirrored image, class, row, column) at the image's original size."""
         protocol = self.protocol
         size = keep_ratio(image.shape, (int(protocol.scale[0] * scale), int(protocol.scale[1] * scale)))
         seen = self.seen(resize_image(image, size), self.test.mirror)
@@ -127,7 +127,7 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
         return resized(logits.float(), image.shape[:2])
 
     def _logits(self, images: Tensor) -> Tensor:
-        """Scores at the images' own resolution: the token map's, resized."""
+        """Class scores at the resolution of `images`, resized from the token map."""
         levels, size = self.features.finite(images), (images.shape[-2], images.shape[-1])
         if self.test.upsample == "bilinear":
             return self.answer(levels, size)
@@ -145,14 +145,14 @@ class Segmenter(DenseModel[SegmentationHead, SegmentationProtocol]):
 def load_segmenter(
     subject: Subject, test: SegmentationTest | ReleasedOn | None = None, data: SegmentationData | None = None
 ) -> Segmenter:
-    """A fitted or released head with its encoder.
+    """Load a fitted or released head with its encoder.
 
     Args:
         subject: head and encoder, as named by the user.
         data: the data to score; it gives the protocol and the classes of a released head.
 
     Raises:
-        CheckpointError: if it cannot be read.
+        CheckpointError: if the head cannot be read.
         ConfigError: if the encoder does not fit the head, or the data has other classes.
     """
     released, classes = (data.protocol, data.classes) if data is not None else (None, ())

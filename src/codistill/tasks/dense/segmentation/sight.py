@@ -18,17 +18,17 @@ from codistill.tasks.shared.seen import Answer, Seen
 from codistill.tasks.task import Sight
 
 LARGEST = 1024
-"""Longer side at which class scores are compared; larger images get the class of the nearest such pixel."""
+"""Longer side in pixels at which classes are decided; for larger images the classes are upsampled (nearest pixel)."""
 
 LISTED = 24
-"""Classes in a legend, the commonest first."""
+"""Number of classes in a legend, most frequent first."""
 
 LEAST_SAID = 0.005
-"""Share of an image that a class needs to be named in a line of text: less would read 0 %."""
+"""Smallest share of an image for which a class is named in a line of text: less would read 0 %."""
 
 
 def shares_text(shares: Sequence[tuple[str, float]], most: int) -> str:
-    """The first `most` of classes with their shares, largest first, without those that would read 0 %."""
+    """The `most` largest classes with their shares as text, without those that would read 0 %."""
     said = [(name, share) for name, share in shares[:most] if share >= LEAST_SAID] or shares[:1]
     return ", ".join(f"{name} {share:.0%}" for name, share in said)
 
@@ -38,8 +38,8 @@ class SegmentationAnswer(Answer):
     """Classes of an image's pixels.
 
     Attributes:
-        classes: number of each pixel's class.
-        names: of the classes, by number. palette: their colours, (class, 3).
+        classes: class number of each pixel.
+        names: names of the classes, by number. palette: their colours, (class, 3).
     """
 
     classes: UInt8[np.ndarray, "row column"]
@@ -48,7 +48,7 @@ class SegmentationAnswer(Answer):
 
     @property
     def shares(self) -> dict[int, float]:
-        """Share of the pixels by number of the class, the commonest first."""
+        """Share of the pixels by class number, most frequent first."""
         counts = np.bincount(self.classes.ravel(), minlength=256)[:IGNORE]
         return {
             int(number): float(counts[number]) / self.classes.size
@@ -57,7 +57,7 @@ class SegmentationAnswer(Answer):
         }
 
     def draw(self, pixels: np.ndarray, like: Answer | None = None) -> np.ndarray:
-        """Colours over the image."""
+        """The classes as colours over the image."""
         return overlay(pixels, label_picture(self.classes, len(self.names)))
 
     def text(self) -> str:
@@ -75,7 +75,7 @@ class SegmentationAnswer(Answer):
 
 @torch.inference_mode()
 def answer(model: Segmenter, images: Sequence[Seen]) -> list[SegmentationAnswer]:
-    """One for each image."""
+    """One answer per image."""
     return [_answer(model, seen) for seen in images]
 
 

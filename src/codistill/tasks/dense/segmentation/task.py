@@ -1,4 +1,4 @@
-"""Segmentation as a task: mIoU of counts per image, overlays with a legend. See `tasks/task.py`."""
+"""Segmentation as a task: mIoU from counts per image, and overlays with a legend. See `tasks/task.py`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,13 +35,13 @@ from codistill.tasks.shared.statistics import SumsOf
 from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Summary, Task
 
 LISTED, LEGEND_WIDTH = 24, 240
-"""Classes in an image's legend, the commonest first; and its pixels at least, for small images."""
+"""Number of classes in a legend, most frequent first, and its smallest width in pixels, for small images."""
 
 
 def _check(data: SegmentationData, training: bool) -> list[str]:
     check_samples(data)
     if training:
-        return []  # the fit looks at its classes itself
+        return []  # the fit checks the classes itself
     about = classes_seen(data, several=False).about("scoring")
     return [about] if about else []
 
@@ -53,7 +53,7 @@ def _score(
 
 
 def score_segmenter(model: Segmenter, data: SegmentationData) -> Iterator[Outcome]:
-    """Counts of every image, with what to draw of it."""
+    """Yield the counts of every image, with what to draw."""
     number = len(data.classes)
 
     def outcome(sample: DenseSample, predicted: np.ndarray) -> Outcome:
@@ -77,7 +77,7 @@ def _counts(table: ScoreTable) -> np.ndarray:
 
 def _summarize(table: ScoreTable, data: SegmentationData, test: SegmentationTest) -> Summary:
     total = _counts(table).sum(0)  # (3, class): both, predicted, labelled
-    # mIoU leaves out classes that are neither labelled nor predicted, and counts those that are only predicted as 0.
+    # mIoU leaves out classes that are neither labelled nor predicted; a class that is only predicted counts as 0.
     absent = {
         name: bool(total[1, number]) for number, name in enumerate(data.classes) if total[2, number] == 0
     }

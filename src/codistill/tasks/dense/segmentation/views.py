@@ -1,7 +1,7 @@
-"""Training views of a labelled image: resized, cropped, mirrored and recoloured at random.
+"""Make training views of labelled images: resize, crop, mirror and recolour at random.
 
-uint8 image and labels in, a `View` out. Source: the ADE20K pipeline of mmsegmentation 0.x, in its order, with OpenCV
-as there. Colour steps are written for RGB; they treat the channels alike or go through HSV.
+Takes a uint8 image and labels, gives a `View`. Source: the ADE20K pipeline of mmsegmentation 0.x, with the same order
+of steps and OpenCV as there. Colour steps are written for RGB; they treat all channels alike or go through HSV.
 """
 
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = 32.0, (0.5, 1.5), (0.5, 1.5), 18
 
 
 def keep_ratio(shape: tuple[int, ...], scale: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of an image resized into (long, short) sides; rounded half up, at least 1 each."""
+    """Rows and columns of an image resized to fit into (long, short) sides; rounded half up, at least 1 each."""
     rows, columns = shape[:2]
     factor = min(max(scale) / max(rows, columns), min(scale) / min(rows, columns))
     return max(1, int(rows * factor + 0.5)), max(1, int(columns * factor + 0.5))
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(row, column, 3) to `size` (rows, columns): bilinear, without antialiasing, as the protocols resize."""
+    """Resize (row, column, 3) to `size` (rows, columns): bilinear, without antialiasing, as the protocols do."""
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(row, column) to `size` (rows, columns): nearest neighbour."""
+    """Resize (row, column) to `size` (rows, columns): nearest neighbour."""
     return cv2.resize(labels, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
 
 
@@ -68,7 +68,7 @@ class SegmentationViews:
 
 
 def _crop(labels: np.ndarray, crop: tuple[int, int], rng: np.random.Generator) -> Window:
-    """A window where no class has three quarters of the labelled pixels or more; else the last of ten tries."""
+    """A random window where no class has three quarters of the labelled pixels or more; else the last of ten tries."""
     place: Window = (slice(0), slice(0))
     for _ in range(_CROP_ATTEMPTS):
         place = random_window(labels.shape, crop, rng)
@@ -80,7 +80,10 @@ def _crop(labels: np.ndarray, crop: tuple[int, int], rng: np.random.Generator) -
 
 
 def recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(row, column, 3) uint8: brightness, contrast, saturation and hue, each half of the time, in two orders."""
+    """Change brightness, contrast, saturation and hue of (row, column, 3) uint8, each with probability one half.
+
+    Contrast is changed before saturation and hue or after them, at random.
+    """
     if rng.random() < 0.5:
         image = _affine(image, 1.0, rng.uniform(-_BRIGHTNESS, _BRIGHTNESS))
     contrast_first = rng.random() < 0.5

@@ -1,4 +1,4 @@
-"""Sets of posed views: a folder per sample, or pairs as sets of two views, the first one the key.
+"""Open sets of posed views: a folder per sample, or pairs as sets of two views, of which the first is the key view.
 
 multiview:ROOT   ROOT/SPLIT/[CATEGORY/]SAMPLE/cameras.txt      lines `NAME fx fy cx cy qw qx qy qz tx ty tz`,
                                                                camera-to-world, in the order of the views
@@ -30,11 +30,11 @@ MULTIVIEW_LAYOUT = (
 
 
 class ViewSet(Protocol):
-    """A sample: views of one place, in their order.
+    """A sample: views of one place, in order.
 
     Attributes:
-        name: for errors and per-sample results.
-        category: scores are averaged over categories; "" if there are none.
+        name: name for errors and per-sample results.
+        category: category of the sample; scores are averaged over categories; "" if there are none.
     """
 
     @property
@@ -48,7 +48,7 @@ class ViewSet(Protocol):
     def read(self, number: int) -> PosedImage: ...
 
     def key(self) -> int:
-        """The number of the view with known depth."""
+        """Index of the view with known depth."""
         ...
 
 
@@ -67,7 +67,7 @@ class PairSet:
         return 2
 
     def read(self, number: int) -> PosedImage:
-        """The first or the second view."""
+        """Read the first or the second view."""
         return (self.pair.first, self.pair.second)[number]
 
     def key(self) -> int:
@@ -97,8 +97,8 @@ class FolderSet:
 
     Attributes:
         name, category: see `ViewSet`.
-        folder: where it lies.
-        names: of the views. views: their files, without depth.
+        folder: path of the folder.
+        names: names of the views. views: their files, without depth.
     """
 
     name: str
@@ -111,7 +111,7 @@ class FolderSet:
         return len(self.views)
 
     def read(self, number: int) -> PosedImage:
-        """One view, with its depth, if it has any.
+        """Read one view, with its depth if it has any.
 
         Raises:
             DataError: if a file cannot be used.
@@ -120,7 +120,7 @@ class FolderSet:
         return replace(self.views[number], depth=depth if depth.is_file() else None).read()
 
     def key(self) -> int:
-        """The view that key.txt names, else the only one with depth.
+        """Index of the view that key.txt names; without key.txt, of the only view with depth.
 
         Raises:
             DataError: if there is none, or several without key.txt.
@@ -160,7 +160,7 @@ class FolderSets:
 
 
 def open_folder(split: Path) -> FolderSets:
-    """All samples below a folder, sorted by category and name.
+    """Open all samples below a folder, sorted by category and name.
 
     Raises:
         DataError: if there are none, or one is malformed.
@@ -220,7 +220,7 @@ LAYOUTS = {
     "world": Layout(_pairs(PAIRS["world"]), "pairs of the embedded world", PAIRS["world"].splits),
     "folder": Layout(_pairs(PAIRS["folder"]), "pairs of your own", PAIRS["folder"].splits),
 }
-"""Data sets by the word before the colon."""
+"""Layouts by name, the word before the colon."""
 
 
 def check_sets(data: TaskData, training: bool = False) -> list[str]:

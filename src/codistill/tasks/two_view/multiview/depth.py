@@ -1,9 +1,10 @@
-"""Depth of key views as Robust MVD measures it, as a task: see `tasks/task.py`.
+"""Depth of key views as a task, measured as in Robust MVD. See `tasks/task.py`.
 
-Each source gives a depth map of the key view; sources are added one by one, their depths fused, and the best of these
-growing sets is scored. The order `quasi-optimal` ranks sources by their own error, `nearest` by their distance to
-the key in the order of the views. Either way the truth picks the set; the score of all sources together, which
-needs no truth, is reported as well.
+Each source view gives a depth map of the key view. Sources are added one by one, their depths are fused, and the best
+of these growing sets is scored. The order `quasi-optimal` ranks sources by their own error, `nearest` by their distance
+from the key in the list of views. In both cases the ground truth selects the set. The score of all sources together,
+which needs no ground truth, is reported as well.
+
 Sources: Robust MVD (arXiv 2209.06681), sections 3 and 4; DUSt3R (arXiv 2312.14132), section 4.4.
 """
 
@@ -49,10 +50,10 @@ class MultiviewDepthTest(ModelTest):
     """How depth is measured.
 
     Attributes:
-        sources: order in which they are added: by their own error (uses the truth), or by distance to the key in the
-            list of views.
-        max_sources: largest number; None: all.
-        alignment: of the prediction to the truth.
+        sources: order in which source views are added: by their own error (uses the ground truth), or by distance from
+            the key in the list of views.
+        max_sources: largest number of sources; None: all.
+        alignment: alignment of the prediction to the ground truth.
     """
 
     sources: Order = "quasi-optimal"
@@ -74,7 +75,7 @@ class MultiviewDepthTest(ModelTest):
 def score_depth(
     model: TwoViewPredictor, data: TaskData, test: MultiviewDepthTest, runtime: Runtime
 ) -> Iterator[Outcome]:
-    """Depth of every sample's key view.
+    """Yield the scores of the depth of every sample's key view.
 
     Raises:
         DataError: if a sample cannot be used, or its key view has no known depth.
@@ -92,15 +93,15 @@ def score_depth(
 
 
 class KeyDepth:
-    """A key view with its predictions beside every source; each set of sources is scored once (cached).
+    """A key view with its predictions from pairs with every source; each set of sources is scored once (cached).
 
     Args:
-        predictor: on its device.
-        sample: with a key view.
-        alignment: of the prediction to the truth.
+        predictor: the two-view model, on its device.
+        sample: a sample with a key view.
+        alignment: alignment of the prediction to the ground truth.
 
     Raises:
-        DataError: if a view cannot be used, or no depth of the key is known.
+        DataError: if a view cannot be used, or no depth of the key view is known.
     """
 
     def __init__(self, predictor: TwoViewPredictor, sample: ViewSet, alignment: Alignment) -> None:
@@ -121,17 +122,18 @@ class KeyDepth:
         self._scores: dict[tuple[int, ...], DepthScores] = {}
 
     def nearest(self) -> list[int]:
-        """Sources by their distance to the key in the order of the views; the earlier one first."""
+        """Sources by their distance from the key in the list of views; at equal distance, the earlier view first."""
         return sorted(range(len(self.distances)), key=lambda number: self.distances[number])
 
     def ranked(self) -> list[int]:
-        """Sources by the relative error of each alone."""
+        """Sources by the relative error that each gives alone."""
         return sorted(range(len(self.depths)), key=lambda number: self.score((number,)).relative)
 
     def aligned(self, sources: tuple[int, ...]) -> Tensor:
         """Fused and aligned depth at each pixel of the key view, 0 without a prediction.
 
-        Medians are over predicted pixels: over all pixels, with points behind the camera, they could be 0.
+        Medians are taken over pixels with a prediction: over all pixels, including points behind the camera, they could
+        be 0.
         """
         chosen = list(sources)
         depth = in_original(fuse_depths(self.depths[chosen], self.confidences[chosen]), self.fit).double()
@@ -152,7 +154,7 @@ class KeyDepth:
         return self._scores[sources]
 
     def picture(self, sources: tuple[int, ...]) -> list[np.ndarray]:
-        """Image, truth, aligned prediction."""
+        """Image, ground truth and aligned prediction."""
         depth, truth = self.aligned(sources).cpu().numpy(), self.truth.cpu().numpy()
         return [self.image, *(depth_picture(values, *depth_range(truth)) for values in (truth, depth))]
 

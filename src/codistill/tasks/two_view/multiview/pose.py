@@ -1,7 +1,7 @@
-"""Relative poses within sets of views as PoseDiffusion measures them, as a task: see `tasks/task.py`.
+"""Relative poses within sets of views as a task, measured as in PoseDiffusion. See `tasks/task.py`.
 
-All pairs of ten random views of a sequence, independent of world frame and scale; percentages are over the pairs of a
-category, then averaged over categories. Source: PoseDiffusion (arXiv 2306.15667), section 4.
+All pairs of ten random views of a sequence are scored, independently of world frame and scale. Percentages are over the
+pairs of a category, then averaged over categories. Source: PoseDiffusion (arXiv 2306.15667), section 4.
 """
 
 import zlib
@@ -32,14 +32,14 @@ THRESHOLDS = (5, 15, 30)
 
 @dataclass(frozen=True, kw_only=True)
 class MultiviewPoseTest(PoseTest):
-    """How poses are measured.
+    """How relative poses are measured.
 
     Attributes:
-        estimator: matches and an essential matrix (MASt3R), pnp on points (DUSt3R), or the alignment of all views
-            together.
-        frames: views of each sequence, drawn without replacement; all if there are fewer.
-        seed: of the draw, which also depends on the sequence's name but on no other sequence.
-        iterations: of the alignment; 0 keeps its first guess.
+        estimator: matches and an essential matrix (MASt3R), pnp on points (DUSt3R), or the global alignment of all
+            views.
+        frames: views per sequence, drawn without replacement; all if there are fewer.
+        seed: seed of the draw, which also depends on the sequence's name but on no other sequence.
+        iterations: steps of the alignment; 0 keeps its first guess.
     """
 
     estimator: Estimator = "matches"
@@ -59,14 +59,14 @@ class MultiviewPoseTest(PoseTest):
             refuse_without_effect(self, "matches give an essential matrix", ("pnp",))
         if self.estimator != "alignment":
             refuse_without_effect(self, f"--estimator {self.estimator} aligns nothing", ("iterations",))
-        assert self.align  # checks it
+        assert self.align  # constructing it checks the iterations
 
     @property
     def align(self) -> AlignConfig:
         return AlignConfig(iterations=self.iterations)
 
     def chosen(self, name: str, count: int) -> list[int]:
-        """The chosen views of a sequence, in the order drawn."""
+        """Indices of the chosen views of a sequence, in the order drawn."""
         generator = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         return generator.choice(count, min(count, self.frames), replace=False).tolist()
 
@@ -74,7 +74,7 @@ class MultiviewPoseTest(PoseTest):
 def score_poses(
     model: TwoViewPredictor, data: TaskData, test: MultiviewPoseTest, runtime: Runtime
 ) -> Iterator[Outcome]:
-    """Relative poses of all pairs of every sample's views.
+    """Yield the errors of the relative poses of all pairs of each sample's views.
 
     Raises:
         DataError: if a sample cannot be used.
@@ -97,7 +97,7 @@ def score_poses(
 
 
 def errors_of_pairs(relative: Tensor, truth: Tensor) -> PairErrors:
-    """Errors of pairwise poses, which need not be consistent.
+    """Errors of pairwise relative poses, which need not be consistent with each other.
 
     Args:
         relative: (pair, 4, 4), camera j from camera i for all i < j; NaN without an estimate.
@@ -126,7 +126,7 @@ COLUMNS = {
         ]
     )
 }
-"""Percent of the pairs, see `metrics.multiview_pose`."""
+"""Per cent of the pairs; see `metrics.multiview_pose`."""
 
 
 def _load(subject: Subject, test: MultiviewPoseTest, data: TaskData) -> TwoViewPredictor:

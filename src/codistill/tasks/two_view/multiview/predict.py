@@ -1,9 +1,10 @@
-"""A two-view model's depth of a key view, and its relative poses of several cameras.
+"""Predict the depth of a key view, and relative poses of several cameras, with a two-view model.
 
-Each pair of images is predicted by itself. Depths are z of the key view's own pointmap, mapped back to all pixels of
-its original image. Poses use no given intrinsics, but focal lengths estimated from the pointmaps, with the principal
-point in the middle of the image: from matches and an essential matrix (MASt3R), from the second view's points in the
-first one's frame (DUSt3R-PnP), or from the global alignment of all views (DUSt3R-GA).
+Each pair of images is predicted separately. Depth is the z of the key view's own pointmap, mapped back to all pixels of
+the original image. Poses use no given intrinsics: focal lengths are estimated from the pointmaps, and the principal
+point is the centre of the image. Poses are estimated from matches and an essential matrix (MASt3R), from the second
+view's points in the first one's frame (DUSt3R-PnP), or from the global alignment of all views (DUSt3R-GA).
+
 Sources: DUSt3R (arXiv 2312.14132), sections 3.3, 3.4 and 4; MASt3R (arXiv 2406.09756), section 4.
 """
 
@@ -37,16 +38,16 @@ from codistill.tasks.two_view.reconstruct.images import SourceImage
 from codistill.tasks.two_view.reconstruct.start import first_guess
 
 Estimator = Literal["matches", "pnp", "alignment"]
-"""matches: descriptors, essential matrix. pnp: the second view's points and pixels. alignment: all views together."""
+"""matches: descriptors, essential matrix. pnp: the second view's points and pixels. alignment: global, of all views."""
 
 _MATCH_THRESHOLD = 1.0
-"""Pixels of the network: two of them let a wrong solution win at low resolution."""
+"""Pixels of the network's image; with two pixels, a wrong solution wins at low resolution."""
 _PNP_THRESHOLD = 5.0
 
 
 @dataclass(frozen=True)
 class PairDepth:
-    """A key view's prediction beside one source, in the network's pixels.
+    """A key view's prediction from the pair with one source, at the size of the network's image.
 
     Attributes:
         depth: (row, column), along z. confidence: (row, column).
@@ -59,7 +60,7 @@ class PairDepth:
 
 
 def pair_depth(predictor: TwoViewPredictor, key: np.ndarray, source: np.ndarray) -> PairDepth:
-    """Depth of the key view beside one source; images (row, column, 3) uint8."""
+    """Predict the depth of the key view from the pair with one source; images are (row, column, 3) uint8."""
     pair = predictor(key, source)
     return PairDepth(pair.a.points[0, ..., 2].float(), pair.a.confidence[0].float(), pair.fit_a)
 
@@ -67,12 +68,12 @@ def pair_depth(predictor: TwoViewPredictor, key: np.ndarray, source: np.ndarray)
 def in_original(
     values: Float[Tensor, "row column"], fit: ImageFit
 ) -> Float[Tensor, "original_row original_column"]:
-    """The network's values at every pixel of the original image, by the nearest pixel.
+    """Map the network's values to every pixel of the original image, by the nearest pixel.
 
-    The margin that was cropped takes the value of the nearest kept pixel.
+    In the margin that was cropped, pixels take the value of the nearest pixel that was kept.
     """
     rows, columns = fit.original
-    # The fit scales and shifts each axis by itself, so one diagonal of pixels gives both axes' indices.
+    # The fit scales and shifts each axis separately, so a diagonal of pixels gives the indices along both axes.
     places = torch.arange(max(rows, columns), device=values.device, dtype=torch.float64)
     x, y = (fit.from_original(torch.stack((places, places), dim=-1)) + 0.5).floor().long().unbind(-1)
     return values[y[:rows].clamp(0, values.shape[0] - 1)][:, x[:columns].clamp(0, values.shape[1] - 1)]
@@ -81,7 +82,7 @@ def in_original(
 def matched_pose(
     predictor: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig
 ) -> PoseEstimate | None:
-    """Second from first camera, with a translation of length 1, from the descriptors' matches."""
+    """Pose of the second camera from the first, with a translation of length 1, from matches of descriptors."""
     matches = predictor.match(pair).fitted
     first, second = _intrinsics(pair.a.points[0], pair.fit_a), _intrinsics(pair.b.points[0], pair.fit_b)
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
@@ -98,7 +99,10 @@ def matched_pose(
 
 
 def pnp_pose(_: TwoViewPredictor, pair: PairPrediction, robust: RobustConfig) -> PoseEstimate | None:
-    """Second from first camera by PnP on the second view's more confident points and the first's focal length."""
+    """Pose of the second camera from the first, by PnP.
+
+    It uses the confident points and pixels of the second view, and the focal length of the first.
+    """
     points, pixels = confident_points(pair.b_in_a, pair.fit_b)
     focal = fitted_focal(pair.a.points[0], pair.fit_a, None)
     intrinsics = fitted_intrinsics(pair.fit_b, focal).double().numpy()
@@ -120,7 +124,7 @@ PAIR_ESTIMATORS: dict[Estimator, PairEstimator] = {
     "matches": matched_pose,
     "pnp": pnp_pose,
 }
-"""Estimators that look at every pair by itself."""
+"""Estimators that use every pair separately."""
 
 
 def relative_poses(
@@ -130,14 +134,16 @@ def relative_poses(
     config: AlignConfig | None = None,
     robust: RobustConfig | None = None,
 ) -> Float[Tensor, "pair 4 4"]:
-    """Poses of all pairs i < j, camera j from camera i, in the order of `torch.triu_indices`; NaN without an estimate.
+    """Estimate the poses of all pairs i < j: camera j from camera i, in the order of `torch.triu_indices`.
+
+    Pairs without an estimate have NaN.
 
     Args:
-        predictor: on its device.
+        predictor: the two-view model, on its device.
         images: (row, column, 3) uint8, of any sizes.
         estimator: see `Estimator`.
-        config: of the alignment.
-        robust: of the poses of pairs, and of the alignment's first guess.
+        config: config of the alignment.
+        robust: config for the poses of pairs, and for the alignment's first guess.
     """
     robust = robust or RobustConfig()
     pairs = choose_pairs(len(images))
@@ -156,19 +162,19 @@ def relative_poses(
 def aligned_cameras(
     predictor: TwoViewPredictor, images: Sequence[np.ndarray], config: AlignConfig, robust: RobustConfig
 ) -> Float[Tensor, "view 4 4"]:
-    """Camera-to-world poses of all views, from the global alignment of all pairs; NaN if it fails."""
+    """Camera-to-world poses of all views from the global alignment of all pairs; NaN if it fails."""
     sources = [SourceImage(Path(str(number)), image) for number, image in enumerate(images)]
     graph = build_graph(predictor, sources, choose_pairs(len(images)), robust=robust)
     if not all(bool(points.isfinite().all()) for edge in graph.edges for points in edge.points):
         return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
     try:
         start = first_guess(graph, sources, robust)
-    except DataError:  # no focal length from a view's points, which the others' poses need
+    except DataError:  # a view's points give no focal length, which the poses of the other views need
         return torch.full((len(images), 4, 4), torch.nan, dtype=torch.float64)
     aligned = align(graph, start, [False] * len(sources), config)
     return torch.stack(aligned.camera_to_world).double()
 
 
 def _intrinsics(points: Tensor, fit: ImageFit) -> np.ndarray:
-    """(3, 3) of the network's image from a view's points in its own frame."""
+    """Intrinsics (3, 3) of the network's image, from a view's points in its own frame."""
     return fitted_intrinsics(fit, fitted_focal(points, fit, None)).double().numpy()

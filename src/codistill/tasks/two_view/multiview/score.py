@@ -1,8 +1,8 @@
-"""Scores of samples, averaged in their categories and then over the categories, with intervals.
+"""Average scores of samples within categories and then over categories, with confidence intervals.
 
-A sample has scores and a weight (its pairs of views, or 1); a category's score is the weighted mean of its samples'.
-Groups of samples (a sequence, a scene) are resampled within their category, so that every resample has all categories;
-a category with a single group, and a mean over it, has no interval.
+A sample has scores and a weight (its number of pairs of views, or 1); a category's score is the weighted mean over its
+samples. The bootstrap resamples groups of samples (a sequence, a scene) within their category, so that every resample
+has all categories. A category with a single group has no interval, and neither has a mean that includes it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class CategoryMean(Statistic):
     Reads a table's `scores` (sample, measure), `category` and, if present, `pairs` (the weight).
 
     Attributes:
-        index: which of a sample's scores.
+        index: index into the scores of a sample.
     """
 
     index: int
@@ -38,7 +38,7 @@ class CategoryMean(Statistic):
         return self._over(one, [one, other])
 
     def _over(self, table: ScoreTable, compared: Sequence[ScoreTable]) -> Resampled:
-        """The first table's mean, or its difference to the second's."""
+        """The mean of the first table, or its difference from that of the second."""
         weights = np.stack([_weights(one) for one in compared], axis=1)
         sums = np.stack([one.values["scores"][:, self.index] for one in compared], axis=1) * weights
         return resample_categories(sums, weights, table.values["category"].tolist(), table.groups.names)
@@ -57,13 +57,13 @@ def resample_categories(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Resampled:
-    """A mean over categories, or the difference of two such means, and those of resamples.
+    """A mean over categories, or the difference of two such means, with bootstrap resamples.
 
     Args:
-        sums, weights: (sample, 1), or (sample, 2) for the first less the second; weights are positive.
-        categories: of the samples.
-        groups: of the samples, resampled within each category; None: all independent.
-        seed, resamples: of the bootstrap.
+        sums, weights: (sample, 1), or (sample, 2) for the first minus the second; weights are positive.
+        categories: category of each sample.
+        groups: group of each sample, resampled within each category; None: all samples are independent.
+        seed, resamples: seed and number of resamples of the bootstrap.
 
     Raises:
         DataError: without samples, or if a number is not finite.
@@ -94,7 +94,7 @@ def resample_categories(
 
 
 def by_name(categories: Sequence[str]) -> dict[str, np.ndarray]:
-    """Sample numbers of each category, sorted by its name."""
+    """Indices of the samples of each category, sorted by its name."""
     labels = np.asarray(categories)
     return {str(name): np.flatnonzero(labels == name) for name in np.unique(labels)}
 
@@ -111,8 +111,8 @@ def category_summary(table: ScoreTable, columns: Mapping[str, Column], facts: Ma
 
     Args:
         table: counts of every sample.
-        columns: the task's.
-        facts: further ones.
+        columns: the task's columns.
+        facts: further facts.
     """
     parts = by_category(table, columns)
     plain = {

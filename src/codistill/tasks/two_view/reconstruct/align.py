@@ -1,10 +1,10 @@
-"""Global alignment: one depth map, pose and focal length per image that agree best with the pointmaps of all pairs.
+"""Global alignment: find the depth map, pose and focal length per image that best agree with the pairs' pointmaps.
 
-Minimizes the mean over edges, views and pixels of log(confidence) |chi - sigma P X| by gradient descent, where chi are
-the world points of an image's own depth, pose and focal length, and (sigma, P) brings an edge's points X to the world;
-the scales of the edges have product 1. Images are thinned to a few thousand pixels each; afterwards each pixel's
-depth is solved by itself, with cameras and edges fixed. Source: DUSt3R (arXiv 2312.14132),
-equation 5, with the published optimizer (Adam, betas 0.9 and 0.9, rate 0.01, 300 steps, cosine).
+Gradient descent minimizes the mean over edges, views and pixels of log(confidence) |chi - sigma P X|. Here chi are the
+world points from an image's own depth, pose and focal length, and (sigma, P) is the similarity that maps an edge's
+points X to the world; the scales of all edges have product 1. A few thousand pixels per image take part. Afterwards the
+depth of every pixel is solved separately, with cameras and edges fixed. Source: DUSt3R (arXiv 2312.14132), equation 5,
+with the published optimizer (Adam, betas 0.9 and 0.9, rate 0.01, 300 steps, cosine).
 """
 
 import math
@@ -27,7 +27,7 @@ from codistill.tasks.two_view.reconstruct.edges import Graph, fitted_intrinsics
 from codistill.tasks.two_view.reconstruct.start import MIN_DEPTH, Start
 
 _FOCAL_BREAK = 20.0
-"""Focal lengths move this much slower than everything else."""
+"""Factor by which focal lengths change more slowly than all other variables."""
 _DEPTH_ROUNDS = 10
 
 
@@ -36,9 +36,9 @@ class AlignConfig:
     """How views are aligned.
 
     Attributes:
-        iterations: steps; 0: keep the first guess.
-        lr: peak rate of Adam.
-        pixels: approximate number per image that takes part.
+        iterations: steps of the optimizer; 0: keep the first guess.
+        lr: peak learning rate of Adam.
+        pixels: approximate number of pixels per image that take part.
     """
 
     iterations: int = 300
@@ -52,11 +52,11 @@ class AlignConfig:
 
 @dataclass(frozen=True)
 class Aligned:
-    """The aligned cameras and depths; per image, in the network's pixels.
+    """The aligned cameras and depths, per image, in pixels of the network's image.
 
     Attributes:
         focals, camera_to_world, depths: as in `Start`.
-        losses: of every step.
+        losses: loss of every step.
     """
 
     focals: list[float]
@@ -67,13 +67,13 @@ class Aligned:
 
 @dataclass(frozen=True)
 class _Problem:
-    """Thinned pixels of all images, padded to one length; `edge` and `view` (first, second) lead the last two.
+    """Subsampled pixels of all images, padded to one length; axis `view` is the first or second image of an edge.
 
     Attributes:
         pixels: (image, pixel, 2), relative to the principal point.
-        depth: (image, pixel) first guess.
-        images: (edge, view) numbers. points: (edge, view, pixel, 3). weights: (edge, view, pixel), 0 for padding,
-            summing to 1 over the pixels of a view before the log confidence.
+        depth: (image, pixel), first guess.
+        images: (edge, view) image numbers. points: (edge, view, pixel, 3). weights: (edge, view, pixel), 0 for padding;
+            they sum to 1 over the pixels of a view before they are multiplied by the log confidence.
     """
 
     pixels: Tensor
@@ -84,7 +84,7 @@ class _Problem:
 
 
 def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignConfig) -> Aligned:
-    """Improve a first guess.
+    """Improve a first guess by global alignment.
 
     Args:
         graph: predictions of all pairs.
@@ -115,11 +115,11 @@ def align(graph: Graph, start: Start, known_focals: list[bool], config: AlignCon
 
 
 class _Variables(nn.Module):
-    """The optimized variables: depth, pose and focal length of each image; a similarity per edge, mean log scale 0.
+    """The optimized variables: depth, pose and focal length per image; a similarity per edge, with mean log scale 0.
 
     Args:
         start: the first guess; its world is divided by the edges' mean scale, so that metric edges stay metric.
-        depth: (image, pixel) first guess at the thinned pixels.
+        depth: (image, pixel), first guess at the subsampled pixels.
     """
 
     def __init__(self, start: Start, depth: Tensor) -> None:
@@ -138,22 +138,22 @@ class _Variables(nn.Module):
         self.edge_scale = nn.Parameter(logs)
 
     def focals(self) -> Tensor:
-        """(image,), pixels."""
+        """Focal lengths (image,), pixels."""
         return (self.focal / _FOCAL_BREAK).exp()  # positive by exp; the factor slows its steps
 
     def poses(self) -> Tensor:
-        """(image, 4, 4) camera-to-world."""
+        """Camera-to-world poses (image, 4, 4)."""
         return pose_matrix(quaternion_to_matrix(self.turn), self.shift)
 
     def world(self, pixels: Tensor) -> Tensor:
-        """(image, pixel, 3) world points of the images' own depth."""
+        """World points (image, pixel, 3) from the images' own depth."""
         depth = self.depth.exp()[..., None]
         points = torch.cat((pixels / self.focals()[:, None, None] * depth, depth), dim=-1)  # in the camera
         return transform_points(self.poses(), points)
 
     def moved(self, points: Tensor) -> Tensor:
-        """(edge, view, pixel, 3) world points of the edges."""
-        # Scales of product 1, so that shrinking everything to a point is no solution.
+        """World points (edge, view, pixel, 3) of the edges."""
+        # The scales have product 1, so that shrinking everything to a point is not a solution.
         scale = (self.edge_scale - self.edge_scale.mean()).exp()
         pose = pose_matrix(quaternion_to_matrix(self.edge_turn), self.edge_shift)  # (edge, 4, 4)
         return transform_points(pose, points * scale[:, None, None, None])
@@ -192,7 +192,7 @@ def _problem(graph: Graph, start: Start, steps: list[int]) -> _Problem:
 
 
 def _padded(values: Tensor, length: int, fill: float = 0.0) -> Tensor:
-    """(row, column, channel) as (length, channel)."""
+    """Flatten (row, column, channel) and pad it to (length, channel)."""
     flat = values.flatten(0, 1)
     return pad(flat, (0, 0, 0, length - len(flat)), value=fill)
 
@@ -218,14 +218,14 @@ def _finished(graph: Graph, scene: _Variables, start: Start, losses: list[float]
 
 
 def depth_along(rays: Tensor, points: list[Tensor], weights: list[Tensor]) -> Tensor:
-    """The depth z (row, column) at which z times a pixel's ray is closest to its points.
+    """The depth z (row, column) at which z times a pixel's ray is closest to its predicted points.
 
     Minimizes the weighted sum of unsquared distances per pixel (Weiszfeld), which is robust to a minority of outliers.
 
     Args:
         rays: (row, column, 3) with z = 1.
         points: predictions of every pixel's point, (row, column, 3) each, in the camera's frame.
-        weights: of them, (row, column) each, positive.
+        weights: positive weights of the predictions, (row, column) each.
     """
     square = rays.square().sum(-1)  # (row, column) |ray|^2
     along = torch.stack([(rays * x).sum(-1) / square for x in points])  # (point, row, column) z of the foot

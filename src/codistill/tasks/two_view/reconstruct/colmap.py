@@ -1,7 +1,8 @@
-"""A scene as a COLMAP text model with its pictures: cameras.txt, images.txt, points3D.txt, names.json and images/.
+"""Write a scene as a COLMAP text model and its pictures: cameras.txt, images.txt, points3D.txt, names.json, images/.
 
-The pictures in `images/` are the upright ones that were used, without EXIF rotation, so that their size is that of
-cameras.txt. Their names are unique and without blanks, which the format cuts; names.json has the original paths.
+The pictures in `images/` are upright, without EXIF rotation, as they were used, so that their size is that in
+cameras.txt. Their names are unique and without blanks, at which the format would cut them; names.json has the original
+paths.
 Source: COLMAP's documentation of its output format.
 """
 
@@ -19,7 +20,7 @@ _MOST_POINTS = 100_000
 
 
 def write_colmap(scene: Scene, folder: Path) -> None:
-    """Write the model; points carry no tracks, and at most 100 000 of them are written.
+    """Write the model; points have no tracks, and at most 100 000 of them are written.
 
     Raises:
         OSError: if it cannot be written.
@@ -42,13 +43,13 @@ def _cameras(scene: Scene) -> list[str]:
     lines = ["# CAMERA_ID MODEL WIDTH HEIGHT fx fy cx cy"]
     for number, camera in enumerate(scene.cameras, start=1):
         (rows, columns), focal = camera.image.size, f"{camera.focal:.6f}"
-        # COLMAP's pixel centres are at halves
+        # COLMAP places pixel centres at half-integers
         lines.append(f"{number} PINHOLE {columns} {rows} {focal} {focal} {columns / 2} {rows / 2}")
     return lines
 
 
 def _images(scene: Scene) -> list[str]:
-    """Two lines an image, the second one, of its 2-D points, empty."""
+    """Two lines per image; the second one, for its 2-D points, is empty."""
     lines = ["# IMAGE_ID qw qx qy qz tx ty tz CAMERA_ID NAME"]
     for number, (camera, name) in enumerate(zip(scene.cameras, scene.names(), strict=True), start=1):
         pose = np.linalg.inv(camera.camera_to_world)

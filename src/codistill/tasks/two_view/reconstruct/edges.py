@@ -1,7 +1,7 @@
-"""Choice of image pairs, the network's predictions for them, and whether their matches agree with a pose.
+"""Choose image pairs, predict them with the network, and check whether their matches agree with one pose.
 
-An edge is a directed pair: the points of both of its views are in the first one's camera frame. Every undirected pair
-gives two edges from one encoding of each image. Source: DUSt3R (arXiv 2312.14132), section 3.4; its sliding window.
+An edge is a directed pair: the points of both of its views are in the first camera's frame. Every undirected pair gives
+two edges, and each image is encoded once. Source: DUSt3R (arXiv 2312.14132), section 3.4, with its sliding window.
 """
 
 from collections.abc import Callable
@@ -26,9 +26,9 @@ class Edge:
     """A directed pair.
 
     Attributes:
-        first, second: numbers of the images.
-        points: of both views, (row, column, 3), in the first camera's frame.
-        confidence: of both views, (row, column).
+        first, second: numbers of the two images.
+        points: points of both views, (row, column, 3), in the first camera's frame.
+        confidence: confidences of both views, (row, column).
     """
 
     first: int
@@ -38,7 +38,7 @@ class Edge:
 
     @property
     def score(self) -> float:
-        """Product of both views' mean confidences."""
+        """Product of the mean confidences of both views."""
         return float(self.confidence[0].mean() * self.confidence[1].mean())
 
 
@@ -47,8 +47,8 @@ class Link:
     """Matches of an undirected pair.
 
     Attributes:
-        first, second: numbers of the images.
-        matches: number of them.
+        first, second: numbers of the two images.
+        matches: the matches of the pair.
         inliers: number of matches that agree with one pose.
     """
 
@@ -63,7 +63,7 @@ class Graph:
     """Predictions of all chosen pairs.
 
     Attributes:
-        edges: directed, two per pair. links: one per pair.
+        edges: directed pairs, two per undirected pair. links: one per undirected pair.
         fits: how each image was resized and cropped.
     """
 
@@ -73,7 +73,7 @@ class Graph:
 
 
 def choose_pairs(count: int, window: int | None = None) -> list[tuple[int, int]]:
-    """All pairs of images, or those at most `window` apart in the order given.
+    """All pairs of images, or those at most `window` apart in the given order.
 
     Raises:
         ConfigError: for a window below 1, or fewer than two images.
@@ -96,8 +96,8 @@ def build_graph(
     """Encode every image once, and predict every pair.
 
     Args:
-        predictor: on its device.
-        images: of any sizes.
+        predictor: the two-view model, on its device.
+        images: images of any sizes.
         pairs, progress, robust: see `graph_of`.
 
     Raises:
@@ -118,12 +118,12 @@ def graph_of(
     """Predict every pair of encoded views.
 
     Args:
-        decoder: on its device.
-        images: of any sizes.
-        views: of the images.
+        decoder: the head, on its device.
+        images: images of any sizes.
+        views: the encoded images.
         pairs: from `choose_pairs`.
-        progress: called with pairs done and in all.
-        robust: of the poses that matches must agree with.
+        progress: called with the number of pairs done and their total.
+        robust: config of the poses that matches must agree with.
     """
     edges, links = [], []
     for done, (i, j) in enumerate(pairs, start=1):
@@ -165,19 +165,19 @@ def _link(
 
 
 def original_intrinsics(image: SourceImage, focal: float) -> np.ndarray:
-    """(3, 3) of the original image, with the principal point in its middle."""
+    """Intrinsics (3, 3) of the original image, with the principal point at its centre."""
     rows, columns = image.size
     return camera_matrix(focal, ((columns - 1) / 2, (rows - 1) / 2)).double().numpy()
 
 
 def fitted_intrinsics(fit: ImageFit, focal: float) -> Tensor:
-    """(3, 3) of the fitted image, `focal` being in its pixels."""
+    """Intrinsics (3, 3) of the fitted image; `focal` is in its pixels."""
     rows, columns = fit.original
     return fit.intrinsics(camera_matrix(focal / fit.scale[0], ((columns - 1) / 2, (rows - 1) / 2)))
 
 
 def fitted_focal(points: Tensor, fit: ImageFit, known: float | None) -> float:
-    """Focal length in the fitted image's pixels: the known one, or an estimate from a pointmap.
+    """Focal length in pixels of the fitted image: the known one, or an estimate from a pointmap.
 
     The estimate is clamped between half of and four times the focal length of 60 degrees; NaN if there is none.
     """
@@ -188,10 +188,10 @@ def fitted_focal(points: Tensor, fit: ImageFit, known: float | None) -> float:
 
 
 def check_connected(graph: Graph, images: list[SourceImage], least: int) -> None:
-    """Refuse images that no chain of pairs with enough consistent matches connects to the others.
+    """Refuse images that are not connected to the others by a chain of pairs with enough consistent matches.
 
     Raises:
-        DataError: naming them, and the best count that was found.
+        DataError: if there are such images; the message names them, and the best count that was found.
     """
     group = list(range(len(images)))
     for link in graph.links:

@@ -1,4 +1,4 @@
-"""A scene as files: GLB with cameras drawn, PLY, COLMAP's text model, JSON."""
+"""Write a scene to files: GLB with drawn cameras, PLY, COLMAP's text model, JSON."""
 
 import json
 from pathlib import Path
@@ -13,16 +13,16 @@ from codistill.tasks.two_view.reconstruct.colmap import write_colmap
 from codistill.tasks.two_view.reconstruct.scene import Camera, Scene
 
 _TO_GLTF = np.diag([1.0, -1.0, -1.0, 1.0])
-"""glTF has y up and looks along -z."""
+"""Change of axes: in glTF, y points up and cameras look along -z."""
 
 
 def write_scene(scene: Scene, path: Path, about: dict[str, Any]) -> None:
-    """Write a scene in the format of the path's suffix: .glb, .ply, .json; a path without one is a COLMAP folder.
+    """Write a scene in the format that the path's suffix names (.glb, .ply, .json); without a suffix, a COLMAP folder.
 
     Args:
-        scene: what to write.
+        scene: the scene to write.
         path: a file, or the folder of a COLMAP text model.
-        about: for the JSON: model, licence, settings.
+        about: model, licence, settings, for the JSON.
 
     Raises:
         DataError: for another suffix.
@@ -42,11 +42,11 @@ def write_scene(scene: Scene, path: Path, about: dict[str, Any]) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Refuse an output that cannot be written, before anything is computed.
+    """Refuse an output path that cannot be written, before anything is computed.
 
     Raises:
-        DataError: for an unknown suffix, listing the known ones; for a folder in place of a file, or a file in place
-            of a folder.
+        DataError: for an unknown suffix (the message lists the known ones); for a folder in place of a file, or a file
+            in place of a folder.
         MissingExtraError: for .glb without trimesh.
     """
     if path.suffix.lower() not in _WRITERS:
@@ -66,8 +66,8 @@ def check_target(path: Path) -> None:
 def describe(scene: Scene, about: dict[str, Any]) -> dict[str, Any]:
     """Cameras, pairs and settings as plain data: focal lengths in pixels of the original images, poses in metres.
 
-    Width, height and principal point refer to the upright picture; `exif_orientation` (1 to 8) is the file's. `name` is
-    unique, and the picture's name in a COLMAP folder.
+    Width, height and principal point refer to the upright picture; `exif_orientation` (1 to 8) is that of the file.
+    `name` is unique; it is the picture's name in a COLMAP folder.
     """
     cameras = [
         {
@@ -132,7 +132,7 @@ def _trimesh() -> Any:
 
 
 def frustum(camera: Camera, size: float) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (5, 3) and triangles of a pyramid from the camera's centre to its image at a depth of `size`."""
+    """Vertices (5, 3) and triangles of a pyramid from the camera centre to its image at a depth of `size`."""
     rows, columns = camera.depth.shape
     k = camera.intrinsics
     corners = np.array([[-0.5, -0.5], [columns - 0.5, -0.5], [columns - 0.5, rows - 0.5], [-0.5, rows - 0.5]])
@@ -144,13 +144,13 @@ def frustum(camera: Camera, size: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def camera_colour(number: int) -> tuple[int, int, int]:
-    """A colour per camera, with distant hues for consecutive numbers."""
+    """A colour per camera; consecutive numbers have distant hues."""
     red, green, blue = number_colours(256)[number % 256].tolist()
     return red, green, blue
 
 
 def _camera_size(scene: Scene) -> float:
-    """Depth of the drawn pyramids: a twentieth of the typical distance of points."""
+    """Depth of the drawn pyramids: a tenth of the median distance of points from their median."""
     distance = (
         np.linalg.norm(scene.points - np.median(scene.points, axis=0), axis=1) if len(scene.points) else 1.0
     )
@@ -162,4 +162,4 @@ def _write_colmap(scene: Scene, path: Path, about: dict[str, Any]) -> None:
 
 
 _WRITERS = {".glb": _write_glb, ".ply": _write_ply, ".json": _write_json, "": _write_colmap}
-"""How each kind is written, by suffix."""
+"""The writer of each format, by suffix."""

@@ -1,4 +1,4 @@
-"""Pictures to reconstruct from: pixels, and the focal length, if EXIF has it."""
+"""Pictures for a reconstruction: pixels, and the focal length if EXIF data has it."""
 
 import math
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class SourceImage:
     """One picture.
 
     Attributes:
-        path: of the file. pixels: (row, column, 3) uint8, turned as its EXIF says.
-        focal: in pixels, or None if unknown.
-        orientation: EXIF's, 1 to 8, of the file; 1 is upright.
+        path: path of the file. pixels: (row, column, 3) uint8, rotated as its EXIF data says.
+        focal: focal length in pixels, or None if unknown.
+        orientation: EXIF orientation of the file, 1 to 8; 1 is upright.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class SourceImage:
 
 
 def read_image(path: str | Path, focal: float | None = None) -> SourceImage:
-    """A picture; its focal length as given, else from EXIF.
+    """Read a picture; its focal length is the given one, else from EXIF.
 
     Raises:
         DataError: if it cannot be decoded.
@@ -45,6 +45,6 @@ def read_image(path: str | Path, focal: float | None = None) -> SourceImage:
 
 
 def exif_focal(path: str | Path, rows: int, columns: int) -> float | None:
-    """Focal length in pixels from the 35 mm equivalent in a picture's EXIF (by the image's diagonal), or None."""
+    """Focal length in pixels from the 35 mm equivalent in a picture's EXIF data (by the image's diagonal), or None."""
     millimetres = equivalent_focal(path)
     return None if millimetres is None else millimetres * math.hypot(rows, columns) / _DIAGONAL_35MM

@@ -1,4 +1,4 @@
-"""A scene as a picture: images, depth, matches, and the points from a new viewpoint."""
+"""Draw a scene as a picture: images, depth, matches, and the points from a new viewpoint."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ _SHOWN = 6
 
 
 def preview(scene: Scene) -> Image.Image:
-    """Rows: images beside their depth and the points from the side; matches of up to three pairs."""
+    """Rows of images with their depth and the points seen from the side; then matches of up to three pairs."""
     rows = []
     near, far = depth_range(*(camera.depth for camera in scene.cameras))
     for number, camera in enumerate(scene.cameras[:_SHOWN]):
@@ -41,10 +41,10 @@ def _no_wider(picture: np.ndarray, width: int) -> np.ndarray:
 
 
 def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int = 310) -> np.ndarray:
-    """The scene's points from a camera beside an image's camera, (row, column, 3) uint8.
+    """Render the scene's points from a camera next to an image's camera, (row, column, 3) uint8.
 
-    It is rotated around the centre of the image's points by `degrees`, 30 % farther away; cameras are drawn as
-    pyramids.
+    The new camera is rotated by `degrees` around the centre of the image's points, and 30 % farther away. Cameras are
+    drawn as pyramids.
     """
     camera = scene.cameras[number]
     distance = float(np.median(camera.depth))
@@ -61,7 +61,7 @@ def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int
 
 
 def circling(degrees: float, distance: float) -> np.ndarray:
-    """A pose (4, 4) in a camera's frame: turned about, and a little above, the point at `distance` before it."""
+    """A pose (4, 4) in a camera's frame: rotated around, and slightly above, the point at `distance` in front of it."""
     angles = torch.tensor([[0.0, degrees, 0.0], [-12.0, 0.0, 0.0]], dtype=torch.float64)
     yaw, pitch = rotation_from_vector(torch.deg2rad(angles)).numpy()
     turn = yaw @ pitch
@@ -78,11 +78,11 @@ def render_points(
     camera_to_world: np.ndarray,
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Points as small squares, nearest in front, on white; (row, column, 3) uint8."""
+    """Draw points as small squares on white, nearest in front; (row, column, 3) uint8."""
     rows, columns = size
     canvas = np.full((rows, columns, 3), 255, dtype=np.uint8)
     pixels, depth = _projected(points, intrinsics, camera_to_world)
-    order = np.argsort(-depth)  # far ones first, so that near ones stay
+    order = np.argsort(-depth)  # far points first, so that near points are drawn over them
     order = order[depth[order] > 1e-3]
     for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
         x, y = np.floor(pixels[order]).astype(int).T + np.array([[dx], [dy]])

@@ -1,4 +1,4 @@
-"""From pictures to a scene: predict pairs, guess, align, fuse."""
+"""Reconstruct a scene from pictures: predict pairs, make a first guess, align, fuse."""
 
 import math
 from collections.abc import Callable
@@ -19,11 +19,11 @@ class ReconstructConfig:
     """How a reconstruction is made.
 
     Attributes:
-        window: largest distance in the order given of two images that form a pair; None: all pairs.
-        min_matches: consistent matches for a pair to count as overlapping; 0: every pair does.
-        min_confidence: of points; None: drop the least confident fifth of each image.
-        align: of all images together.
-        robust: of the poses of pairs and of the first guess.
+        window: two images form a pair if they are at most this far apart in the given order; None: all pairs.
+        min_matches: number of consistent matches from which a pair counts as overlapping; 0: every pair does.
+        min_confidence: smallest confidence of points; None: drop the least confident fifth of each image.
+        align: config of the global alignment.
+        robust: config of the poses of pairs and of the first guess.
     """
 
     window: int | None = None
@@ -44,12 +44,12 @@ def reconstruct(
     config: ReconstructConfig,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Scene:
-    """Cameras and points of some pictures.
+    """Reconstruct cameras and points from pictures.
 
     Args:
-        predictor: on its device; alignment runs on the CPU.
-        images: two or more, of any sizes.
-        progress: called with pairs done and in all.
+        predictor: the two-view model, on its device; alignment runs on the CPU.
+        images: two or more images, of any sizes.
+        progress: called with the number of pairs done and their total.
 
     Raises:
         ConfigError: for fewer than two images.
@@ -61,7 +61,7 @@ def reconstruct(
 
 
 def scene_of(graph: Graph, images: list[SourceImage], config: ReconstructConfig) -> Scene:
-    """Cameras and points from the predictions of all pairs.
+    """Reconstruct cameras and points from the predictions of all pairs.
 
     Raises:
         DataError: see `reconstruct`.

@@ -1,4 +1,4 @@
-"""A reconstruction: cameras in the first one's frame, depth maps, and coloured points above a confidence."""
+"""The reconstructed scene: cameras in the first one's frame, depth maps, and coloured points above a confidence."""
 
 import re
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from codistill.tasks.two_view.reconstruct.edges import Graph, Link, best_confide
 from codistill.tasks.two_view.reconstruct.images import SourceImage
 
 DROPPED = 0.2
-"""Share of each image's pixels, the least confident ones, that is left out by default."""
+"""Share of each image's pixels, the least confident ones, that are left out by default."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One image's camera.
+    """The camera of one image.
 
     Attributes:
         image: the picture.
-        focal: pixels of the original image. known_focal: whether it was given, not estimated.
+        focal: focal length in pixels of the original image. known_focal: whether it was given rather than estimated.
         camera_to_world: (4, 4); the first camera is at the origin.
-        intrinsics: (3, 3) of the fitted image.
-        depth, confidence: (row, column) of the fitted image.
+        intrinsics: (3, 3), of the fitted image.
+        depth, confidence: (row, column), of the fitted image.
         colours: (row, column, 3) uint8, the fitted image.
     """
 
@@ -42,20 +42,20 @@ class Camera:
     colours: np.ndarray
 
     def points(self) -> np.ndarray:
-        """(row, column, 3) world points."""
+        """World points (row, column, 3)."""
         tensors = (torch.from_numpy(x).float() for x in (self.depth, self.intrinsics, self.camera_to_world))
         return depth_to_pointmap(*tensors).numpy()
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A reconstruction.
+    """A reconstructed scene.
 
     Attributes:
-        cameras: one per image, in the order given.
-        points: (point, 3), metres where the model is metric. colours: (point, 3) uint8.
+        cameras: one camera per image, in the given order.
+        points: (point, 3), in metres if the model is metric. colours: (point, 3) uint8.
         links: pairs of images with their matches.
-        losses: of the alignment's steps.
+        losses: losses of the alignment's steps.
     """
 
     cameras: tuple[Camera, ...]
@@ -65,7 +65,7 @@ class Scene:
     losses: tuple[float, ...]
 
     def names(self) -> tuple[str, ...]:
-        """A unique name for each image: its number first, valid as a file name on any system, without blanks."""
+        """A unique name for each image that starts with its number; a valid file name on any system, without blanks."""
         stems = [re.sub(r"[^A-Za-z0-9-]+", "_", c.image.path.stem).strip("_")[:40] for c in self.cameras]
         return tuple(
             f"{number:04d}{'_' if stem else ''}{stem}.png" for number, stem in enumerate(stems, start=1)
@@ -76,7 +76,7 @@ def check_confidence(graph: Graph, count: int, least: float) -> None:
     """Refuse a minimum confidence that no point reaches, before images are aligned.
 
     Raises:
-        DataError: stating the largest confidence.
+        DataError: if no point reaches it; the message states the largest confidence.
     """
     found = torch.cat([confidence.flatten() for confidence in best_confidence(graph, count)])
     if not bool((found >= least).any()):
@@ -90,11 +90,11 @@ def check_confidence(graph: Graph, count: int, least: float) -> None:
 def make_scene(
     graph: Graph, images: list[SourceImage], aligned: Aligned, *, min_confidence: float | None = None
 ) -> Scene:
-    """Cameras and points of an alignment.
+    """Collect cameras and points of an alignment.
 
     Args:
         graph, images, aligned: results of the earlier steps.
-        min_confidence: of kept points; None: drop the least confident fifth of each image.
+        min_confidence: smallest confidence of points; None: drop the least confident fifth of each image.
     """
     to_first = invert_pose(aligned.camera_to_world[0])
     confidences = best_confidence(graph, len(images))

@@ -1,6 +1,6 @@
-"""A first guess of cameras and depth: a spanning tree of the most confident pairs, one image placed after the other.
+"""Make a first guess of cameras and depth: place one image after the other along a spanning tree of confident pairs.
 
-Edges in, a `Start` out: focal lengths from the pointmaps, poses by PnP on the placed points, depth along z.
+Takes edges, gives a `Start`: focal lengths from the pointmaps, poses by PnP on the placed points, depth along z.
 Source: DUSt3R (arXiv 2312.14132), section 3.4, and the published initialization by a minimum spanning tree.
 """
 
@@ -26,12 +26,12 @@ _PNP_POINTS = 3000
 
 @dataclass(frozen=True)
 class Start:
-    """The first guess for alignment; per image, in the network's pixels.
+    """The first guess for the alignment, per image, in pixels of the network's image.
 
     Attributes:
-        focals: pixels of the fitted image.
-        camera_to_world: (4, 4).
-        depths: (row, column), along z.
+        focals: focal lengths in pixels of the fitted images.
+        camera_to_world: (4, 4) each.
+        depths: (row, column) each, along z.
         edges: per edge of the graph, the similarity from its first camera's frame to the world.
     """
 
@@ -42,7 +42,7 @@ class Start:
 
 
 def spanning_tree(edges: tuple[Edge, ...], count: int) -> list[Edge]:
-    """The edges that connect all images with the largest scores, each with one placed image (Prim)."""
+    """The edges with the largest scores that connect all images; each new edge has one image already placed (Prim)."""
     best = max(edges, key=lambda edge: edge.score)
     placed, tree = {best.first, best.second}, [best]
     while len(placed) < count:
@@ -56,12 +56,12 @@ def spanning_tree(edges: tuple[Edge, ...], count: int) -> list[Edge]:
 
 
 def first_guess(graph: Graph, images: list[SourceImage], robust: RobustConfig | None = None) -> Start:
-    """Place every image.
+    """Place every image in the world.
 
     Args:
-        graph: connected.
-        images: give the known focal lengths.
-        robust: of PnP.
+        graph: a connected graph.
+        images: pictures, some with known focal lengths.
+        robust: config of PnP.
 
     Raises:
         DataError: if an image has no known focal length and its points give none.
@@ -92,7 +92,7 @@ def first_guess(graph: Graph, images: list[SourceImage], robust: RobustConfig | 
 
 
 def _placed_points(tree: list[Edge], count: int) -> list[Tensor]:
-    """World points of every image, (row, column, 3): the frame of the first edge's first camera."""
+    """World points of every image, (row, column, 3); the world is the frame of the first edge's first camera."""
     world: list[Tensor | None] = [None] * count
     root = tree[0]
     world[root.first], world[root.second] = root.points
@@ -112,7 +112,7 @@ def _placed_points(tree: list[Edge], count: int) -> list[Tensor]:
 
 
 def _camera(points: Tensor, confidence: Tensor, intrinsics: Tensor, robust: RobustConfig) -> Tensor:
-    """Camera-to-world pose from an image's world points, (4, 4)."""
+    """Camera-to-world pose (4, 4) from an image's world points."""
     rows, columns, _ = points.shape
     flat, grid = points.flatten(0, 1), pixel_grid(rows, columns).flatten(0, 1)
     ranked = confidence.flatten().argsort(descending=True)[: max(4, rows * columns // 2)]
@@ -131,7 +131,7 @@ def _camera(points: Tensor, confidence: Tensor, intrinsics: Tensor, robust: Robu
 
 
 def _fitted_to(edge: Edge, world: list[Tensor]) -> Similarity:
-    """The similarity from an edge's frame to the world that best fits both of its views."""
+    """The similarity from an edge's frame to the world that fits both of its views best."""
     source = torch.cat([points.flatten(0, 1) for points in edge.points])
     target = torch.cat([world[number].flatten(0, 1) for number in (edge.first, edge.second)])
     weights = torch.cat([confidence.flatten() for confidence in edge.confidence])

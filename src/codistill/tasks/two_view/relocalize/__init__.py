@@ -1,5 +1,5 @@
-"""Relative pose of two views.
+"""Relocalization: estimate the relative pose of two views.
 
-`task` Map-free's scores · `model` locates cameras · `baselines` need no head · `score` errors and columns · `pictures`
-of matches · `mapfree` submissions.
+`task` Map-free's scores · `model` methods that locate cameras · `baselines` methods that need no head · `score` errors
+and columns · `mapfree` submissions.
 """

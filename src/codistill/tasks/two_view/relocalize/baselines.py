@@ -1,8 +1,8 @@
-"""Poses that need no head: no motion, the median motion of training, and classical or learned matchers.
+"""Baselines that need no head: no motion, the median motion of the training pairs, and classical or learned matchers.
 
-`none` and `median` show the score of chance. Matchers (`sift`, `loftr`) give rotation and direction through an
-essential matrix with known intrinsics; the length, which they cannot know, is the training pairs' median, or the
-caller's.
+`none` and `median` show the score of chance. Matchers (`sift`, `loftr`) give rotation and direction of translation by
+an essential matrix with known intrinsics. They cannot determine the length of the translation, which is the median of
+the training pairs or given by the caller.
 """
 
 from dataclasses import dataclass, replace
@@ -30,10 +30,10 @@ class TrainingMotion:
     """Statistics of the training pairs' relative poses.
 
     Attributes:
-        translation: (3,), per-axis median of the second camera's place in the first one's frame, metres.
+        translation: (3,), per-axis median of the second camera's position in the first one's frame, metres.
         rotation_vector: (3,), per-axis median of the second camera's orientation in the first one's frame.
-        length: median distance of the two cameras, metres.
-        pairs: number of them.
+        length: median distance between the two cameras, metres.
+        pairs: number of pairs.
     """
 
     translation: np.ndarray
@@ -57,7 +57,7 @@ class TrainingMotion:
 
 
 def training_motion(data: PairData, most: int = 500) -> TrainingMotion:
-    """Medians over training pairs, evenly spread."""
+    """Medians over at most `most` training pairs, evenly spread."""
     centers, turns = [], []
     for index in spread(len(data), most):
         first_from_second = np.linalg.inv(data[index].second_from_first)
@@ -82,7 +82,7 @@ Matches = tuple[np.ndarray, np.ndarray]
 
 
 def sift_matches(first: np.ndarray, second: np.ndarray) -> Matches:
-    """SIFT keypoints whose nearest neighbours agree and pass Lowe's ratio test of 0.8 (Lowe 2004)."""
+    """Match SIFT keypoints that are mutual nearest neighbours and pass Lowe's ratio test of 0.8 (Lowe 2004)."""
     sift = cv2.SIFT.create(nfeatures=4096, contrastThreshold=0.01)
     keypoints, descriptors = zip(
         *(sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None) for image in (first, second)),
@@ -107,7 +107,7 @@ def sift_matches(first: np.ndarray, second: np.ndarray) -> Matches:
 class LoftrMatcher:
     """LoFTR (Sun et al., CVPR 2021; outdoor weights) through kornia, on images of at most 640 pixels.
 
-    kornia downloads the weights at the first use.
+    kornia downloads the weights on first use.
 
     Raises:
         MissingExtraError: without kornia.
@@ -159,7 +159,7 @@ def _loftr() -> torch.nn.Module:
 def matched_pose(
     pair: Pair, matches: Matches, length: float, robust: RobustConfig | None = None
 ) -> PoseEstimate | None:
-    """Second from first camera from matches, with a translation of given length, or None."""
+    """Pose of the second camera from the first, from matches, with a translation of given length; None if it fails."""
     robust = robust or RobustConfig()
     found = pose_from_matches(
         *matches,
@@ -179,4 +179,4 @@ BASELINES = {
     "sift": "matches of SIFT, an essential matrix, the median distance of the training pairs",
     "loftr": "the same with LoFTR's matches",
 }
-"""By name, one line each."""
+"""One line on each baseline, by name."""

@@ -1,4 +1,4 @@
-"""Map-free: predictions for every query of a split as a submission, which `metrics.mapfree_submission` scores.
+"""Predict a Map-free submission for every query of a split; `metrics.mapfree_submission` scores it.
 
 Queries are every fifth frame of seq1 in the order of their names; each is located relative to seq0/frame_00000.
 """
@@ -26,7 +26,7 @@ def mapfree_queries(split: Path) -> list[tuple[Path, str]]:
     """Scene folders and names of the frames to locate.
 
     Raises:
-        DataError: if the folder holds no scene.
+        DataError: if the folder contains no scene.
     """
     folder = need_folder(split, MAPFREE_LAYOUT)
     scenes = [path for path in list_folders(folder) if (path / "intrinsics.txt").is_file()]
@@ -45,13 +45,13 @@ def predict_mapfree(
     limit: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, list[SubmittedPose]]:
-    """A submission: poses by scene; frames without an estimate are left out, scenes are not.
+    """Predict a submission: poses by scene; frames without an estimate are left out, but no scene is.
 
     Args:
         split: folder of scenes.
-        method: reference and query to the query's pose, or None.
+        method: estimates the query's pose from reference and query; may return None.
         limit: number of queries to locate; the others count as failures.
-        progress: called with queries done and in all.
+        progress: called with the number of queries done and their total.
 
     Raises:
         DataError: if the folder or an image cannot be used.
@@ -71,7 +71,7 @@ def predict_mapfree(
 
 
 def _pairs(queries: list[tuple[Path, str]]) -> Iterator[tuple[str, str, Pair]]:
-    """Scene, name and pair of each query; a scene's reference is read once."""
+    """Scene, name and pair of each query; the reference of a scene is read once."""
     current: Path | None = None
     reference: PosedImage | None = None
     intrinsics: dict[str, np.ndarray] = {}

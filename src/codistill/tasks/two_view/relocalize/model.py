@@ -1,4 +1,4 @@
-"""Locators of cameras: a two-view model or a baseline; a pair of images in, the second camera's pose out."""
+"""Methods that locate cameras: a two-view model or a baseline; from a pair of images to the second camera's pose."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from codistill.tasks.two_view.relocalize.baselines import (
 
 _MATCHERS = ("sift", "loftr")
 _UNKNOWN_LENGTH = 1.0
-"""Metres between the cameras of a pair of Map-free, for matchers."""
+"""Assumed distance in metres between the cameras of a Map-free pair, for matchers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class RelocalizationTest(PoseTest):
     Attributes:
         solver: pnp (matches, the reference's points, the query's pixels), pointmap (the query's own points and pixels),
             emat (essential matrix, metric scale from points), procrustes (points to points).
-        threshold: of inliers: pixels of the original image, metres for procrustes; None: 0.8 % of the diagonal, 2
-            network pixels for emat, 0.1 m.
+        threshold: largest error of inliers: pixels of the original image, metres for procrustes; None: 0.8 % of the
+            diagonal, 2 network pixels for emat, 0.1 m.
     """
 
     solver: Solver = "pnp"
@@ -56,13 +56,13 @@ class RelocalizationTest(PoseTest):
 
 @dataclass(frozen=True, kw_only=True)
 class Locator:
-    """A method.
+    """A method that locates the second camera of a pair.
 
     Attributes:
-        locate: a pair to its second-from-first pose, or None.
-        matches: a pair to matched pixels, for pictures; None for methods without matches.
+        locate: returns the second-from-first pose of a pair, or None.
+        matches: returns the matched pixels of a pair, for pictures; None for methods without matches.
         network: the part that moves between devices.
-        describe: JSON values for a metrics file.
+        describe: returns JSON values for a metrics file.
     """
 
     locate: Callable[[Pair], PoseEstimate | None]
@@ -77,7 +77,7 @@ class Locator:
 
 
 def head_locator(predictor: TwoViewPredictor, test: RelocalizationTest) -> Locator:
-    """A two-view model as a locator; poses with fewer than 6 inliers or absurd translations are dropped."""
+    """Make a locator from a two-view model; poses with fewer than 6 inliers or absurd translations are dropped."""
 
     def locate(pair: Pair) -> PoseEstimate | None:
         found = predictor.pose(
@@ -98,12 +98,12 @@ def head_locator(predictor: TwoViewPredictor, test: RelocalizationTest) -> Locat
 
 
 def baseline_locator(name: str, motion: TrainingMotion | None, test: RelocalizationTest) -> Locator:
-    """A baseline as a locator.
+    """Make a locator from a baseline.
 
     Args:
         name: one of `baselines.BASELINES`.
-        motion: of the training pairs; for all but `none`.
-        test: how poses are solved.
+        motion: motion of the training pairs; needed for all but `none`.
+        test: how poses are estimated.
 
     Raises:
         MissingExtraError, CheckpointError: for `loftr` without kornia, or without its weights.
@@ -127,21 +127,21 @@ def baseline_locator(name: str, motion: TrainingMotion | None, test: Relocalizat
 
 
 def load_locator(subject: Subject, test: RelocalizationTest, data: TaskData) -> Locator:
-    """The subject's locator, for pairs of `data`; see `open_locator`."""
+    """Load the subject's locator for pairs of `data`; see `open_locator`."""
     return open_locator(subject, test, data.spec)
 
 
 def open_locator(subject: Subject, test: RelocalizationTest, spec: str) -> Locator:
-    """The subject's locator.
+    """Load the subject's locator.
 
     Args:
         subject: a head, a released model, or a baseline.
-        test: how poses are solved.
-        spec: of the data; baselines read its training pairs.
+        test: how poses are estimated.
+        spec: `LAYOUT:FOLDER` of the data; baselines read its training pairs.
 
     Raises:
         CheckpointError: if it cannot be read.
-        ConfigError: if two things are named, or an option would have no effect.
+        ConfigError: if two of them are named, or an option would have no effect.
         DataError: if a baseline needs training pairs that are missing.
     """
     name = subject.baseline

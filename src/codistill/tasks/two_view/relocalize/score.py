@@ -1,7 +1,7 @@
-"""Relative poses of pairs to Map-free's scores, by bin of overlap.
+"""Compute Map-free's scores from relative poses of pairs, also by bin of overlap.
 
-Pairs of the world (and of a folder) are small pictures with their own intrinsics: their poses are scored on a virtual
-camera of 540x720 pixels with a focal length of 590, like Map-free's phones, on which "no motion" scores low.
+Pairs of the world (and of a folder) are small pictures with their own intrinsics. Their poses are scored on a virtual
+camera of 540x720 pixels with a focal length of 590, as those of Map-free's phones, for which "no motion" scores low.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,11 +27,14 @@ VIRTUAL_INTRINSICS = ((590.0, 0.0, 270.0), (0.0, 590.0, 360.0), (0.0, 0.0, 1.0))
 OVERLAP_BINS = ((0.0, 0.4), (0.4, 0.6), (0.6, 1.0))
 
 Errors = Mapping[str, np.ndarray]
-"""Of pairs: metres, degrees, pixels of the virtual camera, and confidence; without an estimate infinite, and 0."""
+"""Per pair: errors in metres, degrees and pixels of the virtual camera, and confidence.
+
+Without an estimate, errors are infinite and the confidence is 0.
+"""
 
 
 def pose_errors(estimate: PoseEstimate | None, truth: np.ndarray) -> dict[str, np.ndarray | float]:
-    """Errors of a relative pose, and the pose, NaN without an estimate.
+    """Errors of a relative pose, and the pose itself; NaN as pose without an estimate.
 
     Args:
         estimate: second from first camera, or None.
@@ -54,7 +57,7 @@ def pose_errors(estimate: PoseEstimate | None, truth: np.ndarray) -> dict[str, n
 
 
 def _seven(pose: np.ndarray) -> torch.Tensor:
-    """(4, 4) as (1, 7): quaternion and translation."""
+    """Convert (4, 4) to (1, 7): quaternion and translation."""
     tensor = torch.from_numpy(np.asarray(pose, dtype=np.float64))[None]
     return torch.cat((matrix_to_quaternion(tensor[:, :3, :3]), tensor[:, :3, 3]), dim=1)
 
@@ -104,11 +107,14 @@ COLUMNS = {
     "median_rotation": _column("median error (°)", lambda errors: float(np.median(errors["rotation"]))),
     "estimated": _column("estimated", lambda errors: _share(np.isfinite(errors["translation"]))),
 }
-"""Shares, AUCs (both in [0, 1]) and medians over all pairs: pixels, metres, degrees; no estimate counts as infinite."""
+"""Scores by name: shares and AUCs in [0, 1], and medians over all pairs in pixels, metres and degrees.
+
+A pair without an estimate counts as an infinite error.
+"""
 
 
 def by_overlap(table: ScoreTable) -> dict[str, ScoreTable]:
-    """The pairs in each non-empty bin of overlap."""
+    """The pairs in each bin of overlap that is not empty."""
     overlap = table.values["overlap"]
     found = {}
     for low, high in OVERLAP_BINS:

@@ -1,6 +1,6 @@
 """Relocalization as a task: errors of the second camera's pose, scores on a virtual camera, pictures of matches.
 
-A head of `codistill fit two-view`, a released model or a baseline is scored. `two_view/task.py` derives from it. See
+It scores a head of `codistill fit two-view`, a released model or a baseline. `two_view/task.py` derives from it. See
 `tasks/task.py`.
 """
 
@@ -37,7 +37,7 @@ def _drawn(matches: Callable[[Pair], Matches], pair: Pair) -> list[np.ndarray]:
 
 
 def _summarize(table: ScoreTable, data: TaskData, test: RelocalizationTest) -> Summary:
-    """The scores in bins of overlap."""
+    """Scores per bin of overlap."""
     bins = {name: intervals(COLUMNS, part) for name, part in by_overlap(table).items()}
     lines = [
         f"overlap {name} ({found['estimated'].count} pairs): {', '.join(f'{key} {found[key]}' for key in _IN_LINES)}"
