@@ -131,7 +131,7 @@ TASK = Task(
     test=SemanticTest,
     score=_score,
     columns={"pck": _pck(0), "pck_image": _pck(0, by_image=True), "pck_0.05": _pck(1), "pck_0.01": _pck(2)},
-    unit="per cent of key-points; means over classes",
+    unit="per cent of keypoints; means over classes",
     samples="pairs",
     shown=("found", "truth"),
     summarize=_summarize,

@@ -116,7 +116,7 @@ def _read(root: Path, path: Path) -> KeypointPair:
         left, top, right, bottom = said["trg_bndbox"]
         longest = float(max(right - left, bottom - top))
         if len(points) != len(others) or longest <= 0:
-            raise ValueError(f"{len(points)} and {len(others)} key-points, a box of {longest:g} pixels")
+            raise ValueError(f"{len(points)} and {len(others)} keypoints, a box of {longest:g} pixels")
         viewpoint = int(said["viewpoint_variation"])
         return KeypointPair(
             (source, target), (points, others), longest, said["category"], viewpoint, path.stem
