@@ -125,7 +125,7 @@ def test_what_is_missing_or_damaged_is_said(tmp_path: Path) -> None:
     bad = tmp_path / "PairAnnotation" / "test" / "aa-bb:cat.json"
     said = json.loads(bad.read_text())
     bad.write_text(json.dumps({**said, "trg_kps": [[1, 2]]}))
-    with pytest.raises(DataError, match=r"aa-bb:cat.json.*2 and 1 key-points"):
+    with pytest.raises(DataError, match=r"aa-bb:cat.json.*2 and 1 keypoints"):
         opened(tmp_path)
     bad.write_text(json.dumps({**said, "src_imname": "../../../secret.jpg"}))
     with pytest.raises(DataError, match="outside of the root"):
