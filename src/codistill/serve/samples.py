@@ -1,5 +1,7 @@
-"""Sample pictures and pairs that ship with the package; rendered by `codistill world build`, they show no real
-photos."""
+"""Sample pictures and pairs that ship with the package.
+
+They are rendered by `codistill world build`, so that the package contains no one's photographs.
+"""
 
 import json
 from dataclasses import asdict, dataclass
