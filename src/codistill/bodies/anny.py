@@ -31,7 +31,7 @@ _PER_VERTEX = (
     "base_mesh_vertex_indices",
     "dense_vertex_bone_weights",
 )
-"""Names of Anny's buffers."""
+"""Names of Anny's buffers that have one row per vertex."""
 
 _LOG = logging.getLogger(__name__)
 

@@ -1,5 +1,4 @@
-"""`codistill plan RECIPE --gpus N`: operations, hours, loader cores and cost of a recipe, with the computation
-shown."""
+"""`codistill plan RECIPE --gpus N`: operations, hours, loader cores and cost of a recipe, and how they follow."""
 
 import json
 

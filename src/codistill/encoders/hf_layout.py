@@ -30,7 +30,7 @@ RAISED = (
 """Exceptions that models raise for images that they do not accept."""
 
 STRIDED = 64
-"""Base size in pixels of the first trial image where the configuration has no patch size; most strides are 32."""
+"""Shorter side in pixels of the first trial image where the configuration has no patch size; most strides are 32."""
 
 
 class JoinedImagesError(ConfigError):
@@ -154,8 +154,7 @@ def _of_sequence(
 def _checked_prefix(
     run: Run, embedded: Tensor, shape: tuple[int, int], grid: tuple[int, int], prefix: int, name: str
 ) -> int:
-    """The index of the first patch token: patches of the image are changed, and their tokens must follow in row
-    order."""
+    """The index of the first patch token, found by changing patches of the image, whose tokens must be row-major."""
     starts = set()
     for row, column in {(0, 0), (grid[0] - 1, grid[1] - 1), (grid[0] - 1, 0)}:
         images = probe_images(*shape)

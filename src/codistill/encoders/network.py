@@ -1,5 +1,6 @@
-"""A convolutional or hybrid network of timm as a student's encoder: its last feature map, and the map's mean as class
-token (EUPE's ConvNeXts, arXiv 2603.22387).
+"""A convolutional or hybrid network of timm as a student's encoder (EUPE's ConvNeXts, arXiv 2603.22387).
+
+The cells of its last feature map are the patches, and the map's mean is the class token.
 
 `timm:NAME` starts from random weights, `timm:NAME,pretrained=true` from timm's. Tokens are the same with and without
 norm, because such networks have no final norm that acts on each token by itself. Layers behind the last map (pools,

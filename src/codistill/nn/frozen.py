@@ -117,8 +117,7 @@ def normalized(x: Tensor, eps: float) -> Tensor:
 
 
 class FrozenPatches(nn.Module):
-    """A `PatchEmbedding` as a matrix product on (batch, patch, 3 · patch²), padded to a multiple of 16, in one
-    dtype."""
+    """A `PatchEmbedding` in one dtype, as a product on (batch, patch, 3 · patch²) padded to a multiple of 16."""
 
     def __init__(self, embedding: PatchEmbedding, dtype: torch.dtype) -> None:
         super().__init__()

@@ -1,5 +1,4 @@
-"""Check models of `codistill bundle`: the hashes of files, and the outputs of encoder and heads on a computed
-picture."""
+"""Check models of `codistill bundle`: hashes of files, and outputs of encoder and heads on a computed picture."""
 
 from collections.abc import Iterator
 from pathlib import Path

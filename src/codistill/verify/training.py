@@ -216,8 +216,7 @@ def _keep_worst(
 
 
 def weight_checks(student: Student, mode: str, final: Mapping[str, Tensor]) -> Iterator[CheckResult]:
-    """Check the largest relative L2 distance of a recorded tensor; the key part of qkv biases (gradient 0) is
-    ignored."""
+    """Check the largest relative L2 distance of a recorded tensor, without key biases, whose gradient is 0."""
     ours, worst = student.state_dict(), CheckResult(name="", difference=-1.0, tolerance=WEIGHT_TOLERANCE)
     recorded = {k.removeprefix(f"{mode}/"): v for k, v in final.items() if k.startswith(f"{mode}/")}
     if not recorded:

@@ -251,8 +251,7 @@ def _disagreement(args: Mapping[str, Any], config: ViTConfig) -> str:
 
 
 def with_teachers(weights: StudentWeights, described: Any) -> StudentWeights:
-    """The same student with the descriptions of its teachers (licence, domain, encoder) from a run's or export's
-    JSON."""
+    """The same student with its teachers' descriptions (licence, domain, encoder) from a run's or export's JSON."""
     said = {str(teacher.get("name")): teacher for teacher in described or () if isinstance(teacher, Mapping)}
     merged = tuple({**teacher, **said.get(teacher["name"], {})} for teacher in weights.teachers)
     names = [name for name in said if any(teacher["name"] == name for teacher in merged)]

@@ -41,7 +41,7 @@ _HEADS = {
     ("giant", 1408): 16,
     ("giant2", 1536): 24,
 }
-"""Attention heads by size name (An Image is Worth 16x16 Words, table 1; Scaling Vision Transformers; DINOv2)."""
+"""Attention heads by name and width (An Image is Worth 16x16 Words, table 1; Scaling Vision Transformers; DINOv2)."""
 
 
 def facts_in_metadata(state: StateDict) -> Stated:
