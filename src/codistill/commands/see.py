@@ -108,7 +108,7 @@ def _see_image(
 def _see_together(
     perception: Perception, images: Sequence[ImageFile], wanted: Sequence[str], arguments: argparse.Namespace
 ) -> None:
-    """Write what heads for several images say; all must be usable.
+    """Write the joint answers of heads that see several images together; all images must be usable.
 
     Raises:
         ConfigError: if no head sees images together.

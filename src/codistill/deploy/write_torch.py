@@ -38,9 +38,7 @@ def compiled_package(
     Raises:
         ConfigError: if there is no compiler.
     """
-    from torch._inductor import (
-        aoti_compile_and_package,
-    )  # imports the compiler's Python code, which takes seconds
+    from torch._inductor import aoti_compile_and_package  # imports the compiler, which takes seconds
     from torch._inductor.exc import InvalidCxxCompiler
 
     try:

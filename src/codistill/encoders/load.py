@@ -94,7 +94,7 @@ def load_encoder(
         what: a path, a known or registered name, or `timm:…`, `hf:…`, `random:…`. An `Encoder` is returned as it is,
             or in the given precision.
         num_heads: number of attention heads, if the weights file does not say it.
-        image_size: a new native size, to which a learned positional embedding is resized once.
+        image_size: a new native size, to which a learned position embedding is resized once.
         window, num_global: windowed attention for large images, see `nn/windows.py`: tokens per side of a window, and
             number of blocks that see the whole image (4).
         like: a family or known name whose facts replace those missing in a weights file, see
@@ -165,9 +165,7 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
     whole = bool(text) and (text in REGISTERED or Path(text).expanduser().exists())
     text, options = (text, {}) if whole else split_options(text, (*FILE_OPTIONS, REGISTER))
     options |= given
-    there = (
-        text not in REGISTERED and Path(text).expanduser().exists()
-    )  # a path is tried before encoders of packages
+    there = text not in REGISTERED and Path(text).expanduser().exists()  # paths precede packages
     factory = None if there else find_factory(text)
     if factory is not None:
         _refuse_options(text, options)

@@ -1,8 +1,8 @@
 """An exported encoder as an `Encoder`: a file of `codistill export --format onnx` in, `Tokens` by onnxruntime out.
 
 It runs on the CPU (or on CUDA, if onnxruntime was installed with it), whatever device the images are on, and has no
-gradient. Its fingerprint contains the hash of the file. It therefore differs from the original encoder's, and a head
-that was fitted on the original is not used on it without asking.
+gradient. Its fingerprint contains the hash of the file, and so differs from that of the original encoder. A head that
+was fitted on the original refuses it unless another encoder is explicitly allowed.
 """
 
 from collections.abc import Sequence

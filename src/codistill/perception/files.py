@@ -52,9 +52,7 @@ def write_image(
         files.append(_beside(stem, ".glb"))
         _write_solid(scene, index, wanted, files[-1])
     else:
-        remove_quietly(
-            _beside(stem, ".glb")
-        )  # a file of an earlier call would look like a result of this one
+        remove_quietly(_beside(stem, ".glb"))  # else an earlier call's file would pass for a result
     return files
 
 

@@ -123,9 +123,7 @@ def _collect(state: StateDict) -> _Parts:
         if name.startswith(PREFIX):
             continue
         if match := _STATISTICS.fullmatch(name):  # teacher, kind, mean/std/rotation
-            kinds = parts.moments.setdefault(
-                match[1] or match[2], {}
-            )  # name in released files, or in codistill's
+            kinds = parts.moments.setdefault(match[1] or match[2], {})  # released name, or codistill's
             kinds.setdefault(match[3], {})[match[4]] = tensor
         elif match := _LADDER.fullmatch(name) or _PROJECTOR.fullmatch(name):
             parts.projectors.setdefault(match[1], {})[match[2]] = tensor
@@ -177,10 +175,7 @@ def _teachers(
 def _teacher(
     state: StateDict, name: str, projector: Mapping[str, Tensor], moments: Mapping[Any, tuple[Tensor, ...]]
 ) -> dict[str, Any]:
-    kinds = [kind for kind in ("cls", "patch") if kind in moments] or [
-        "cls",
-        "patch",
-    ]  # without statistics: both
+    kinds = [kind for kind in ("cls", "patch") if kind in moments] or ["cls", "patch"]  # default: both
     widths = {kind: _width(state, name, kind, projector, moments) for kind in kinds}
     dim, wide = widths.get("patch", widths[kinds[0]]), widths.get("cls")
     known = find_known(name)

@@ -32,9 +32,7 @@ def unchunked(state: StateDict) -> tuple[StateDict, bool]:
     if not chunked or len(chunked) != len(found):
         return state, False
     places = sorted({(int(match[1]), int(match[2])) for match in chunked.values()})
-    through = len({index for _, index in places}) == len(
-        places
-    )  # numbered through; else each chunk restarts at 0
+    through = len({index for _, index in places}) == len(places)  # else each chunk restarts at 0
     number = {place: place[1] if through else rank for rank, place in enumerate(places)}
     new = {n: f"blocks.{number[int(m[1]), int(m[2])]}.{m[3]}" for n, m in chunked.items()}
     return state.renamed(lambda name: new.get(name, name)), True

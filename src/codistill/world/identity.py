@@ -34,7 +34,7 @@ class SceneId:
     Attributes:
         seed: seed of the world.
         domain: `objects`, `rooms` or `people`.
-        split: `train`, `val` or `test`; their random numbers differ.
+        split: `train`, `val` or `test`; their random numbers are disjoint.
         index: index of the scene in its split.
     """
 
