@@ -15,7 +15,7 @@ def main(argv: list[str]) -> int:
     """Create a model folder, or add heads to one; returns 0.
 
     Raises:
-        CodistillError: if something cannot be read, or a head belongs to another encoder.
+        CodistillError: if something cannot be read, or encoder and heads do not belong together.
     """
     asked = parse(argv)
     command = ["bundle", *argv]
