@@ -4,7 +4,7 @@
     encoder = codistill.load_encoder("dinov2_vits14")
     tokens = encoder(encoder.preprocess("photo.jpg", size=448))
 
-Names are imported when they are first used, so that `import codistill` costs nothing.
+Names are imported on first use, so that `import codistill` alone is fast.
 """
 
 import importlib

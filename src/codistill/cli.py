@@ -1,7 +1,7 @@
-"""The command line: a literal table from a command to the function that runs it; nothing heavy is imported here.
+"""The command line: a literal table that maps each command to the function that runs it.
 
-Each function takes the remaining arguments and returns an exit code. Errors of codistill are printed in one
-line; everything else is a bug and shows its traceback.
+Each function takes the remaining arguments and returns an exit code. Nothing heavy is imported here. An error of
+codistill is printed as one line; any other exception is a bug and shows its traceback.
 """
 
 import os
@@ -87,10 +87,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 OF_PARTS = ("bench",)
-"""Commands of which every part has a parser of its own."""
+"""Commands made of subcommands that each have their own parser."""
 
 SHORT = {"segment": "segmentation", "depth": "depth", "people": "people", "normals": "normals"}
-"""Short for `predict TASK`."""
+"""Commands that are short for `predict TASK`."""
 
 
 def help_text() -> str:
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return call(target, rest) if name in OF_PARTS else run(target, rest)
     except StoppedError as error:
-        if os.environ.get("RANK", "0") == "0":  # all ranks stop together: one of them says so
+        if os.environ.get("RANK", "0") == "0":  # all ranks stop together; only rank 0 prints it
             print(f"codistill {name}: {error}", file=sys.stderr)
         return error.exit_code
     except CodistillError as error:

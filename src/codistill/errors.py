@@ -12,7 +12,7 @@ class CodistillError(Exception):
     """Base of every error that codistill raises for bad input.
 
     Attributes:
-        exit_code: what a command that ends with it returns.
+        exit_code: exit code of a command that ends with this error.
     """
 
     exit_code = 2
@@ -31,21 +31,22 @@ class CheckpointError(CodistillError, ValueError):
 
 
 class WriteError(DataError, CheckpointError):
-    """A file or a folder cannot be written, whatever it holds: the disk is full, or permissions forbid it."""
+    """A file or a folder cannot be written, for example because the disk is full or permissions forbid it."""
 
 
 class StoreError(CodistillError, RuntimeError):
-    """A store of objects (`s3://…`) refuses one, lacks it, or failed for longer than the caller waits.
+    """An object store (`s3://…`) refuses an object, lacks it, or fails for longer than the caller waits.
 
-    Not a `DataError`: a bad image is replaced by another one, a failing store must not decide which images are seen.
+    It is not a `DataError`: a bad image is replaced by another one, but a failing store must not decide which images
+    are seen.
     """
 
 
 class StoppedError(CodistillError):
-    """A run was asked to stop before its end: what it did is saved, and the same command resumes.
+    """A run was asked to stop before its end; its progress is saved, and the same command resumes it.
 
-    The exit code is BSD's EX_TEMPFAIL, "try again later" (sysexits.h): not 0, so that `fit && evaluate` stops there;
-    not that of an error, so that a scheduler can tell which jobs to start again.
+    The exit code is BSD's EX_TEMPFAIL, "try again later" (sysexits.h). It is not 0, so that `fit && evaluate` stops
+    there. It differs from the code of an error, so that a scheduler can tell which jobs to start again.
     """
 
     exit_code = 75
@@ -62,7 +63,7 @@ class MissingExtraError(CodistillError, ImportError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Text of an error for an unknown name: the nearest known ones, then all of them."""
+    """Error text for an unknown name: it suggests the nearest known names, then lists all of them."""
     names = sorted(known)
     name = name if len(name) <= 100 else name[:97] + "..."
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
@@ -71,7 +72,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def check_least(config: object, *names: str, least: float = 1) -> None:
-    """Raise ConfigError where one of these fields is less than `least`, or no number; None is fine."""
+    """Raise ConfigError if one of these fields is less than `least` or is NaN; None is allowed."""
     for name in names:
         value = getattr(config, name)
         if value is not None and not value >= least:

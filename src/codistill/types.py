@@ -1,8 +1,8 @@
 """Types shared by all packages: `Tokens` of an encoder, `Batch` of the loader, `EncoderSpec` and `TargetSpec`.
 
-All are frozen. Tensors keep the batch first; token sequences are (batch, patch, channel); maps are
-(batch, channel, row, column). `Tokens` is a pytree node, so that functions of torch that walk through containers
-(torch.export, torch.func, collectives on trees) take it.
+All are frozen. The batch is the first axis of every tensor. Token sequences are (batch, patch, channel); maps are
+(batch, channel, row, column). `Tokens` is registered as a pytree node, so that functions of torch that traverse
+containers (torch.export, torch.func, collectives on trees) accept it.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from codistill.errors import ConfigError
 
 Domain = str
-"""Origin of an image: `generic`, `3d`, `human`, or a user's own word."""
+"""Domain of an image: `generic`, `3d`, `human`, or a name chosen by the user."""
 
 TokenKind = Literal["cls", "patch"]
 
@@ -36,7 +36,8 @@ class Tokens:
         cls: (batch, channel), or None where the encoder has no class token.
         registers: (batch, register, channel), or None.
         normed: whether the encoder's final norm was applied. Consumers that were trained on un-normed tokens
-            (projectors, released two-view decoders) refuse normed ones, and the other way round.
+            (projectors, released two-view decoders) refuse normed ones, and consumers trained on normed tokens refuse
+            un-normed ones.
     """
 
     patches: Float[Tensor, "batch patch channel"]
@@ -51,16 +52,16 @@ class Tokens:
         return self.patches.transpose(1, 2).reshape(batch, channels, *self.grid)
 
     def of_kind(self, kind: TokenKind) -> Tensor | None:
-        """`cls` (batch, channel) or `patch` (batch, patch, channel) tokens."""
+        """Tokens of one kind: `cls`, (batch, channel), or `patch`, (batch, patch, channel)."""
         return self.cls if kind == "cls" else self.patches
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Tokens":
-        """The same with a function applied to every tensor."""
+        """The same `Tokens` with a function applied to every tensor."""
         changed = {name: function(value) for name in _TENSORS if (value := getattr(self, name)) is not None}
         return replace(self, **changed)
 
     def to(self, *args: Any, **kwargs: Any) -> "Tokens":
-        """On another device or in another dtype; arguments as of `torch.Tensor.to`."""
+        """Move to another device or dtype; takes the arguments of `torch.Tensor.to`."""
         return self.map(lambda tensor: tensor.to(*args, **kwargs))
 
     def cpu(self) -> "Tokens":
@@ -73,7 +74,7 @@ class Tokens:
         return self.patches.shape[0]
 
     def __getitem__(self, index: "int | slice | Sequence[int] | Tensor") -> "Tokens":
-        """Some images of the batch; one image (an integer) stays a batch of one."""
+        """Select images of the batch; an integer index gives a batch of one."""
         if isinstance(index, int):
             if not -len(self) <= index < len(self):
                 raise IndexError(f"image {index} of a batch of {len(self)}")
@@ -95,7 +96,7 @@ class Tokens:
         return f"Tokens({shapes}, grid={self.grid}, normed={self.normed}, {kind})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows, see `analysis.display`: found by name, since this layer imports none above it."""
+        """HTML that a notebook shows, see `analysis.display`; imported by name, because this layer is below it."""
         return importlib.import_module("codistill.analysis.display").tokens_html(self)
 
 
@@ -113,7 +114,7 @@ def _flatten_with_keys(tokens: Tokens) -> tuple[list[tuple[Any, Tensor]], tuple[
 
 
 def _unflatten(values: "Iterator[Any]", context: Sequence[Any]) -> Tokens:
-    """The node around any leaves: while tracing, torch passes other things than tensors."""
+    """Rebuild `Tokens` around any leaves, without checks: while tracing, torch passes leaves that are no tensors."""
     names, grid, normed = context
     tokens = object.__new__(Tokens)
     held = dict.fromkeys(_TENSORS) | dict(zip(names, values, strict=True))
@@ -135,7 +136,7 @@ pytree.register_pytree_node(
 
 @dataclass(frozen=True)
 class BadImage:
-    """An image that could not be used, and why: counted, listed and replaced, never fatal."""
+    """An image that could not be used, and the reason. It is counted, listed and replaced; the run goes on."""
 
     source: str
     name: str
@@ -148,12 +149,12 @@ class Batch:
 
     Attributes:
         images: (batch, 3, row, column), float, ImageNet-normalized.
-        domains: per image, e.g. `generic`. Sharing decides from these which teacher sees which image.
-        sources: per image, the name of its source.
-        names: per image, its name within the source: what an error report lists.
+        domains: domain of each image, e.g. `generic`. Teacher sharing uses it to decide which teacher sees the image.
+        sources: name of the source of each image.
+        names: name of each image within its source, as error reports list it.
         bad: images that were replaced while this batch was made.
-        places: indices of the images among this process's images of the step, for one part of a step; None: in order,
-            see `StepContext.slots`.
+        places: where the batch is a part of a step: indices of its images among this process's images of the step;
+            None: in order, see `StepContext.slots`.
     """
 
     images: Float[Tensor, "batch 3 row column"]
@@ -171,13 +172,13 @@ class Batch:
         return replace(self, images=images)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows, see `analysis.display`."""
+        """HTML that a notebook shows, see `analysis.display`."""
         return importlib.import_module("codistill.analysis.display").batch_html(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """What others must know of an encoder: sizes, input normalization, licence.
+    """Description of an encoder: sizes, input normalization, licence.
 
     Attributes:
         name: as the user gave it, or as in the file.
@@ -185,10 +186,10 @@ class EncoderSpec:
         patch_size: pixels per token along each axis (the stride, for a convolutional network).
         depth: number of blocks; 0 for networks without blocks.
         has_cls: whether the encoder gives `Tokens.cls`.
-        num_registers: register tokens.
+        num_registers: number of register tokens.
         image_size: the native (square) training size in pixels, or None.
-        mean, std: the network's own normalization. Callers pass ImageNet-normalized images; the encoder converts.
-        licence: of the weights, or "unknown".
+        mean, std: the network's own normalization. Callers pass ImageNet-normalized images, which the encoder converts.
+        licence: licence of the weights, or "unknown".
         cls_dim: channels of `Tokens.cls` where they differ from the network's width (several summary tokens, a
             projection); None: `dim`.
     """
@@ -208,15 +209,16 @@ class EncoderSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetSpec:
-    """What a student must know of a teacher.
+    """Description of a teacher's targets, from which the student builds its projector.
 
     Attributes:
-        name: the teacher's.
+        name: name of the teacher.
         dim: channels of its patch tokens (of its class tokens, if those are its only targets).
-        kinds: target token kinds.
+        kinds: token kinds that are targets.
         cls_dim: channels of its class tokens where they differ from `dim`; None: `dim`.
-        pooled: its class tokens are met by its own pool of the predicted patches, not by a prediction.
-        token: the student's token that predicts its class tokens: 0 the class token, 1 … the registers.
+        pooled: whether the prediction of its class token is the teacher's own pool applied to the predicted patches;
+            otherwise the projector predicts the class token.
+        token: the student's token that predicts its class tokens: 0 is the class token, 1 … are the registers.
     """
 
     name: str
@@ -243,5 +245,5 @@ class TargetSpec:
 
     @property
     def projected(self) -> tuple[TokenKind, ...]:
-        """Token kinds that the student's projector predicts."""
+        """The token kinds that the student's projector predicts."""
         return ("patch",) if self.pooled else self.kinds

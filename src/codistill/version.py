@@ -1,4 +1,4 @@
-"""The version of the installed package, which git's tags give when it is built (setuptools-scm)."""
+"""The version of the installed package, derived from git's tags when it is built (setuptools-scm)."""
 
 from importlib.metadata import PackageNotFoundError, version
 

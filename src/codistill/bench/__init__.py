@@ -1,5 +1,5 @@
-"""Speed of the step, the loader, an encoder, the world and matching, beside this machine's limit.
+"""Benchmarks of the training step, the loader, encoders, exports, the server, the world and matching.
 
-`timing` measures calls in turn, `machine` names the machine, `products` is the floor; every other module is one
-benchmark.
+`timing` measures calls in turns, `machine` describes the machine, `products` gives the floor: the time of a
+computation's matrix products alone. Every other module is one benchmark.
 """

@@ -1,6 +1,7 @@
-"""An encoder's forward pass: an encoder and a size in, images per second and the floor of its products out.
+"""Benchmark of an encoder's forward pass: an encoder and an image size in, images per second and the floor out.
 
-In turn with it, if asked: timm's vision transformer of the same sizes in fp32, with random weights.
+The floor is the time of the pass's matrix products alone. On request, timm's vision transformer of the same sizes, in
+fp32 with random weights, is measured in turns with the encoder.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +24,12 @@ class EncoderSpeed:
 
     Attributes:
         encoder, parameters: name and number of parameters.
-        size, tokens: side of the images in pixels, and their patches.
-        batch_size: images of a pass.
-        seconds, cpu_seconds: of the shortest pass, wall-clock and processor time.
+        size, tokens: side of the images in pixels, and number of their patches.
+        batch_size: images per pass.
+        seconds, cpu_seconds: wall-clock and processor time of the shortest pass.
         flops: operations of a pass.
         floor, floor_cpu: seconds of these operations at the rate of the pass's own products.
-        timm, timm_cpu: how many times as long timm's pass took, by either clock.
+        timm, timm_cpu: time of timm's pass over that of the encoder's, by either clock.
     """
 
     encoder: str
@@ -61,14 +62,15 @@ def bench_encoder(
     device: torch.device,
     against_timm: bool = False,
 ) -> EncoderSpeed:
-    """Measure an encoder at one size, rounded to whole patches, in turn with its products alone.
+    """Measure an encoder at one size, rounded to whole patches, in turns with its products alone.
 
     Args:
-        precision: of autocast, which does not change an encoder that was loaded in a precision.
-        against_timm: measure timm's too.
+        precision: precision of autocast, which does not change an encoder that was loaded in a precision.
+        against_timm: measure timm's network too.
 
     Raises:
-        ConfigError: against timm if it is no vision transformer of ours, or timm has none like it.
+        ConfigError: for `against_timm`, if the encoder is not one of codistill's vision transformers, or timm has no
+            such network.
     """
     patch = encoder.spec.patch_size
     side = max(1, round(size / patch))
@@ -105,12 +107,12 @@ def bench_encoder(
 
 @dataclass(frozen=True, kw_only=True)
 class TokenError:
-    """Patch tokens of an encoder beside those of the exact one, on the same images.
+    """Difference between the patch tokens of an encoder and those of the exact one, on the same images.
 
     Attributes:
         images, size: number of images, and their side in pixels.
-        relative: length of the difference over that of the exact tokens.
-        cosine, cosine_worst: similarity of each pair of tokens: the mean, and the least.
+        relative: norm of the difference over the norm of the exact tokens.
+        cosine, cosine_worst: mean and smallest cosine similarity of a token to its exact counterpart.
     """
 
     images: int
@@ -129,14 +131,14 @@ def token_error(
     precision: Precision,
     device: torch.device,
 ) -> TokenError:
-    """What a precision does to patch tokens.
+    """Measure the error of patch tokens that a precision causes.
 
     Args:
         encoder, exact: the same network, on the device.
-        images: encoded files.
+        images: encoded image files.
         size: side in pixels, rounded to whole patches.
-        precision: of autocast around `encoder`.
-        device: where they are.
+        precision: precision of autocast around `encoder`.
+        device: device of both encoders.
     """
     pixels = exact.preprocess(images, (size, size))
     with autocast(device, precision):
@@ -153,7 +155,7 @@ def token_error(
 
 
 def _timm_pass(encoder: Encoder, images: torch.Tensor) -> Callable[[], object]:
-    """The forward pass of timm's network of an encoder's sizes."""
+    """The forward pass of timm's network of the same sizes as an encoder."""
     config = encoder.config if isinstance(encoder, ViTEncoder) else None
     if config is None or config.position != "learned" or config.feed_forward != "gelu":
         raise ConfigError(

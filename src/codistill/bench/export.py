@@ -1,6 +1,6 @@
-"""Exported files beside the network that they came from: files in, seconds and memory of each way to run them out.
+"""Compare exported files with the original network: files in, seconds and memory of each way to run them out.
 
-All contenders get the same inputs, and are timed in turns in one process. Memory is that of a process of its own.
+All get the same inputs and are timed in turns in one process. Memory is measured in a separate process for each.
 """
 
 import multiprocessing
@@ -33,12 +33,12 @@ class ProgramSpeed:
     """One way to run a network.
 
     Attributes:
-        runtime, precision: what runs it, in which numbers.
-        file: its name; empty for PyTorch's own ways.
-        file_bytes: its size.
-        seconds, cpu_seconds: of the shortest pass, wall-clock and processor time of all threads.
-        peak_bytes: of a process that does nothing else, PyTorch's own code (which the runtime does not need) included;
-            0 where it was not measured.
+        runtime, precision: the runtime, and the precision in which it computes.
+        file: name of the file; empty where PyTorch runs the network itself.
+        file_bytes: size of the file.
+        seconds, cpu_seconds: of the shortest pass: wall-clock time, and processor time of all threads.
+        peak_bytes: peak memory of a process that does nothing else. It includes PyTorch's code, which the runtime does
+            not need. 0 where it was not measured.
     """
 
     runtime: str
@@ -51,7 +51,7 @@ class ProgramSpeed:
 
 
 def inputs_of(network: Exportable, size: int, batch: int) -> dict[str, Tensor]:
-    """Pictures of a square size, rounded to whole patches, as the network takes them."""
+    """Inputs of a network from pictures of a square size, rounded to whole patches."""
     patch = network.about.patch_size
     rows, columns = network.fixed_size or (max(1, round(size / patch)) * patch,) * 2
     sizes = Sizes(batch=batch, rows=rows // patch, columns=columns // patch)
@@ -71,15 +71,15 @@ def bench_export(
     """Measure exported files, and the network of the first one in eager PyTorch.
 
     Args:
-        files: of one network, whatever their formats.
-        size, batch: of the images; fixed sizes of files must agree.
-        rounds: passes, the fastest of which counts.
-        compiled: the network under torch.compile as well.
-        against: another encoder, in eager PyTorch, on images of the same size; None for none.
-        memory: measure memory as well, in a process each.
+        files: files of one network, in any formats.
+        size, batch: size and number of the images; files with fixed sizes must agree with them.
+        rounds: number of passes, of which the fastest counts.
+        compiled: also measure the network under torch.compile.
+        against: another encoder, measured in eager PyTorch on images of the same size; None for none.
+        memory: also measure memory, in a separate process for each.
 
     Raises:
-        ConfigError: if files take other inputs than the first.
+        ConfigError: if files have other inputs than the first.
     """
     programs = [open_program(path) for path in files]
     network = original_of(programs[0].record)
@@ -119,7 +119,7 @@ def bench_export(
 
 
 def _others(path: Path) -> list[type[Program]]:
-    """Further runtimes of a file that are installed."""
+    """The installed runtimes that can run a file besides its default one."""
     if path.suffix.lower() != ".onnx":
         return []
     try:
@@ -132,7 +132,7 @@ def _others(path: Path) -> list[type[Program]]:
 
 
 def eager_call(record: ProgramRecord, size: int, batch: int, compiled: bool) -> Call:
-    """A pass of the network itself."""
+    """A pass of the original network in PyTorch."""
     network = original_of(record)
     inputs = inputs_of(network, size, batch)
     if compiled:
@@ -141,7 +141,7 @@ def eager_call(record: ProgramRecord, size: int, batch: int, compiled: bool) -> 
 
 
 def other_call(encoder: str, batch: int, shape: tuple[int, int]) -> Call:
-    """A pass of an encoder of any kind, on noise."""
+    """A pass of any encoder on noise images."""
     from codistill.encoders.load import load_encoder
 
     loaded = load_encoder(encoder)
@@ -160,13 +160,13 @@ def other_call(encoder: str, batch: int, shape: tuple[int, int]) -> Call:
 
 
 def program_call(kind: type[Program], path: Path, inputs: Mapping[str, Tensor]) -> Call:
-    """A pass of an exported file, without the network that it came from."""
+    """A pass of an exported file, without loading the original network."""
     program = kind(path)  # type: ignore[call-arg]
     return partial(program, **inputs)
 
 
 def peak_of(load: Callable[[], Call]) -> int:
-    """Peak resident memory in bytes of a fresh process that makes a call and runs it twice."""
+    """Peak resident memory in bytes of a new process that loads a call and runs it twice."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_measure_peak, args=(load, torch.get_num_threads(), sender))
@@ -189,7 +189,7 @@ def _measure_peak(load: Callable[[], Call], threads: int, sender) -> None:  # ty
 
 
 def _peak_bytes() -> int:
-    """Of this process alone: on Linux, `ru_maxrss` starts with what its parent held when it made this one."""
+    """Peak memory of this process alone; on Linux, `ru_maxrss` would include what its parent held at the fork."""
     status = Path("/proc/self/status")
     if status.is_file():
         said = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)

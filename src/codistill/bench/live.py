@@ -1,7 +1,7 @@
-"""Load on the live page's server: tabs that send a frame when the last is answered, as the page does.
+"""Load test of the live page's server, with tabs that send a frame when the last one is answered, as the page does.
 
-In: the address of a server, frames, seconds. Out: frames a second, latencies, what part of a frame is not the network,
-and the server's memory before and after. Tabs are sockets in this process; the server is another one.
+In: the address of a server, frames, seconds. Out: frames per second, latencies, the share of a frame's time outside the
+network, and the server's memory over time. The tabs are sockets of this process; the server is another process.
 """
 
 import asyncio
@@ -19,22 +19,24 @@ from codistill.serve.answers import TOGETHER
 from codistill.serve.packets import PREFIX
 
 Look = tuple[bytes, ...]
-"""Encoded pictures that are looked at together: one, or the views of a place."""
+"""Encoded pictures of one frame: a single one, or several views of a place."""
 
 POINTS, MAP_EDGE = 16_000, 256
-"""What the page asks for in a stream."""
+"""Options that the page sends with the frames of a stream."""
 
 OUTSIDE = ("wait", "decode", "pack")
-"""Stages of a frame that are neither the encoder nor heads, nor the resizing before them."""
+"""Stages of a frame outside the network, i.e. neither resizing nor the encoder nor heads."""
 
 
 @dataclass
 class TabLog:
-    """What one tab saw.
+    """Measurements of one tab.
 
     Attributes:
-        latencies: seconds from sending a frame to its answer. stages: seconds by stage, of each frame.
-        replaced: frames given up for newer ones. sent_bytes, received_bytes: of all frames.
+        latencies: seconds from sending a frame to its answer.
+        stages: seconds by stage, of each frame.
+        replaced: number of frames that the server dropped for newer ones.
+        sent_bytes, received_bytes: bytes of all frames.
     """
 
     latencies: list[float] = field(default_factory=list)
@@ -46,17 +48,17 @@ class TabLog:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What came of one load.
+    """Result of one load test.
 
     Attributes:
         want: answers that were asked for.
-        frames_per_second: of all tabs together.
-        median, worst: seconds from sending to the answer; the worst of a hundred.
-        first_half, second_half: median latency, seconds: a queue would let it grow.
-        stages: median seconds by stage, of the server.
-        outside: share of the server's seconds of a frame, waiting left out, that are spent outside of the network.
-        megabytes: of memory of the server at the start, the middle and the end.
-        bytes_per_frame: of an answer.
+        frames_per_second: rate of all tabs together.
+        median, worst: median and 99th percentile of the seconds from sending a frame to its answer.
+        first_half, second_half: median latency in seconds of each half; a queue would make it grow.
+        stages: the server's median seconds by stage.
+        outside: share of the server's time per frame, without waiting, that is spent outside the network.
+        megabytes: memory of the server at the start, the middle and the end.
+        bytes_per_frame: bytes of an answer.
     """
 
     want: tuple[str, ...]
@@ -78,21 +80,21 @@ class LoadResult:
 def run_load(
     url: str, looks: Sequence[Look], want: Sequence[str], *, tabs: int, seconds: float, eager: int = 0
 ) -> LoadResult:
-    """Let some tabs look for some seconds.
+    """Run several tabs for some seconds.
 
     Args:
-        url: of the server, http.
-        looks: what a frame is, sent in turn.
-        want: answers, by name.
-        tabs: at one time.
-        seconds: of the load.
-        eager: how many of the tabs send without waiting for answers, thirty frames a second.
+        url: http address of the server.
+        looks: the pictures of the frames, which are sent in turn.
+        want: names of the answers to ask for.
+        tabs: number of simultaneous tabs.
+        seconds: duration of the test.
+        eager: number of tabs that send thirty frames per second without waiting for answers.
     """
     return asyncio.run(_load(url, looks, tuple(want), tabs, seconds, eager))
 
 
 def server_answers(url: str, pictures: int = 1) -> tuple[str, ...]:
-    """Names of all answers that a server gives for so many pictures of a place."""
+    """Names of all answers that a server gives for a frame of this number of pictures."""
 
     async def ask() -> tuple[str, ...]:
         async with _tab(url) as socket:
@@ -125,7 +127,7 @@ async def _load(
 
 
 async def _patient(url: str, looks: Sequence[Look], want: tuple[str, ...], until: float, log: TabLog) -> None:
-    """A tab as the page has it: the next frame when the last is answered."""
+    """A tab that behaves as the page: it sends the next frame when the last one is answered."""
     async with _tab(url) as socket:
         await socket.recv()
         number = 0
@@ -136,7 +138,7 @@ async def _patient(url: str, looks: Sequence[Look], want: tuple[str, ...], until
 
 
 async def _eager(url: str, looks: Sequence[Look], want: tuple[str, ...], until: float, log: TabLog) -> None:
-    """A tab that sends frames faster than they are answered: older ones are replaced, and nothing waits in line."""
+    """A tab that sends frames faster than they are answered; the server replaces older ones and queues none."""
     sent: dict[int, float] = {}
     async with _tab(url) as socket:
         await socket.recv()

@@ -1,7 +1,7 @@
-"""Decoding and augmentation, one thread: encoded images in, processor seconds per image of every pipeline out.
+"""Benchmark of decoding and augmentation in one thread: encoded images in, processor seconds per image out.
 
-On the same files: a plain pipeline (Pillow, `torchvision.transforms.v2`, normalized float at the end), our `reference`
-(its functions with our drawn parameters) and `fast`.
+Three pipelines run on the same files: a plain one (Pillow, `torchvision.transforms.v2`, normalized floats at the end),
+codistill's `reference` (torchvision's functions with codistill's drawn parameters), and `fast`.
 """
 
 import io
@@ -26,7 +26,7 @@ from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 
 PLAIN = ("plain v2, Pillow crops", "plain v2, tensor crops")
 Pipeline = Callable[[bytes, int], torch.Tensor]
-"""Encoded image and a number to draw from, to a normalized (3, size, size) float image."""
+"""Function from an encoded image and a random seed to a normalized (3, size, size) float image."""
 
 
 def pipelines(size: int) -> dict[str, Pipeline]:
@@ -42,7 +42,7 @@ def pipelines(size: int) -> dict[str, Pipeline]:
 
 
 def _plain(config: AugmentConfig, size: int, *, tensor_first: bool) -> Pipeline:
-    """The published augmentation in plain torchvision: cropped by Pillow, or as a tensor."""
+    """The published augmentation in plain torchvision, on Pillow images or on tensors (`tensor_first`)."""
     jitter = v2.ColorJitter(config.brightness, config.contrast, config.saturation, config.hue)
     blur = v2.GaussianBlur(config.blur_kernel, config.blur_sigma)
     transform = v2.Compose(
@@ -78,10 +78,10 @@ def _ours(config: AugmentConfig, size: int) -> Pipeline:
 
 
 def bench_loader(images: Sequence[bytes], size: int, repeats: int) -> dict[str, float]:
-    """CPU seconds per image: for each image the best of `repeats` passes, pipelines in turn.
+    """Measure CPU seconds per image: the shortest of `repeats` passes for each image, with pipelines in turns.
 
-    Every pass draws the same parameters, from the same distribution for all pipelines; CPU time, turns and minima
-    exclude the machine's other work.
+    Every pass of a pipeline draws the same parameters, and all pipelines draw from the same distribution. CPU time,
+    turns and minima remove the influence of other work on the machine.
     """
     timed = {
         name: [Timed(partial(pipeline, data, number)) for number, data in enumerate(images)]
@@ -113,7 +113,7 @@ def small_images(folder: str | None, count: int) -> list[bytes]:
 
 
 def _synthetic(number: int) -> bytes:
-    """A 640x480 JPEG with structure at all scales (noise of five octaves), of about the size of a photograph's."""
+    """A 640x480 JPEG with structure at all scales (noise of five octaves), about as many bytes as a photograph."""
     rng = np.random.default_rng(number)
     image = np.zeros((480, 640, 3), np.float32)
     for octave in range(2, 7):
@@ -123,7 +123,7 @@ def _synthetic(number: int) -> bytes:
 
 
 def enlarged(data: bytes, megapixels: float) -> bytes:
-    """The image as a JPEG of this many megapixels."""
+    """Resize an image to a JPEG of this many megapixels."""
     image = np.asarray(Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB"))
     factor = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
     rows, columns = (round(side * factor) for side in image.shape[:2])

@@ -1,4 +1,4 @@
-"""The machine that speeds were measured on: a device in, its description out."""
+"""Describe the machine on which speeds were measured: a device in, its description out."""
 
 import os
 
@@ -14,6 +14,6 @@ def where(device: torch.device) -> str:
 
 
 def threads() -> int:
-    """Threads of PyTorch, at most the processors of this process."""
+    """Number of PyTorch's threads, at most the number of processors that this process may use."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(torch.get_num_threads(), cpus)

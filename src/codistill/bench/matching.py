@@ -1,4 +1,4 @@
-"""Matching of dense descriptors: synthetic maps with known truth in, each matcher's speed and quality out."""
+"""Benchmark of dense descriptor matching: synthetic maps with known correspondences in, speed and quality out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ MATCHERS: dict[str, Callable[[Tensor, Tensor], Matches]] = {
     "fast reciprocal, seeds every 4": lambda a, b: fast_reciprocal_matches(a, b, subsample=4),
     FULL: mutual_matches,
 }
-"""Every matcher, by the name of its row."""
+"""Every matcher, by the name of its row in the table."""
 _TILT = ((0.92, -0.12, 24.0), (0.10, 0.95, -8.0), (1.5e-4, 1.0e-4, 1.0))
-"""From pixels of the first map (at 512 columns) to those of the second."""
+"""Map from pixels of the first map (at 512 columns) to pixels of the second."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatcherSpeed:
-    """One matcher's row: seconds, matches, shares of them within 1, 3, 5 pixels, share of the common view covered."""
+    """One matcher's result: seconds, matches, shares within 1, 3 and 5 pixels, covered share of the common view."""
 
     matcher: str
     seconds: float
@@ -46,7 +46,7 @@ class MatcherSpeed:
 def made_descriptors(
     size: tuple[int, int], channels: int, noise: float, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two descriptor maps (row, column, channel), the true second pixel of every first one, and its visibility."""
+    """Two descriptor maps (row, column, channel), and the true match of each pixel of the first with its visibility."""
     draw = torch.Generator().manual_seed(seed)
     rows, columns = size
     waves = torch.randn(2, channels, generator=draw) * 0.25
@@ -78,7 +78,7 @@ def bench_matcher(
     truth: Tensor,
     seen: Tensor,
 ) -> MatcherSpeed:
-    """Match two maps (row, column, channel) once, and score it by the true pixels `truth` where `seen`."""
+    """Match two maps (row, column, channel) once, and score the matches by the true pixels `truth` where `seen`."""
     found: list[Matches] = []
     seconds, _ = measured(lambda: found.append(matcher(first, second)), first.device)
     matches = found[0]

@@ -1,8 +1,9 @@
-"""What one encoder for every head saves: operations, processor time and weights, beside an encoder for each head.
+"""Compare the cost of one encoder shared by all heads with that of a separate encoder for each head.
 
-In: networks of the published sizes with random weights, or a perception of the user's. Out: a cost for each part, and
-what each way of answering on two images needs: class scores, bodies of up to four people, and points of the pair.
-Source of the sizes: DUNE (arXiv 2503.14405), DINOv2, MASt3R and Multi-HMR's released files.
+In: networks of the published sizes with random weights, or a perception of the user. Out: operations, processor time
+and number of weights of each part, and of each configuration that answers on two images: class scores, bodies of up to
+four people, and points of the pair. Source of the sizes: DUNE (arXiv 2503.14405), DINOv2, MASt3R and Multi-HMR's
+released files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,28 +28,28 @@ from codistill.student.projectors import ProjectorConfig, StudentShape, find_pro
 from codistill.types import Tokens
 
 IMAGES = 2
-"""Of a scene: a pair, so that a two-view head answers once."""
+"""Images of a scene: a pair, so that a two-view head answers once."""
 
 PEOPLE = 4
-"""Of both images together."""
+"""People in both images together."""
 
 SMALL = 112
-"""Pixels of the first images, which do not count."""
+"""Pixels of the images of the first calls, which are not measured."""
 
 CLASSES = 150
-"""ADE20K's."""
+"""Number of ADE20K's classes."""
 
 STUDENT = "student ViT-B/14"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A network of a configuration, and how it is called.
+    """A network that is part of a configuration, and how it is called.
 
     Attributes:
-        build: makes it on the default device.
-        call: network, device and image size to its result.
-        times: calls for a scene of two images.
+        build: builds the network on the default device.
+        call: function from network, device and image size to its result.
+        times: number of calls for a scene of two images.
     """
 
     build: Callable[[], nn.Module]
@@ -58,11 +59,12 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of a part or a configuration, for one scene of two images.
+    """Cost of a part or a configuration for one scene of two images.
 
     Attributes:
-        flops: operations. parameters: number of weights.
-        cpu_seconds: processor time, of all threads; None if it was not measured.
+        flops: number of operations.
+        parameters: number of weights.
+        cpu_seconds: processor time of all threads; None if it was not measured.
     """
 
     flops: int
@@ -79,7 +81,7 @@ class Cost:
 
 
 def _encoder(size: str, patch: int, **more: object) -> Part:
-    """A vision transformer, image by image."""
+    """A vision transformer, called for each image."""
 
     def call(encoder: nn.Module, device: torch.device, pixels: int) -> Tokens:
         side = pixels // patch * patch
@@ -95,7 +97,7 @@ def _tokens(dim: int, patch: int, device: torch.device, pixels: int, *, normed: 
 
 
 def _projector(dim: int, teacher: int) -> Part:
-    """A teacher's transformer projector, image by image."""
+    """A teacher's transformer projector, called for each image."""
     shape = StudentShape(dim=dim, depth=12, num_heads=dim // 64)
 
     def build() -> nn.Module:
@@ -117,7 +119,7 @@ def _classes(dim: int) -> Part:
 
 
 def _points(dim: int, patch: int, *, fresh_norm: bool) -> Part:
-    """MASt3R's decoder and heads on the pair, in one order."""
+    """MASt3R's decoder and heads, called once for the pair, in one order of its images."""
 
     def call(head: nn.Module, device: torch.device, pixels: int) -> object:
         views = [_tokens(dim, patch, device, pixels, normed=not fresh_norm, images=1) for _ in range(IMAGES)]
@@ -127,8 +129,8 @@ def _points(dim: int, patch: int, *, fresh_norm: bool) -> Part:
 
 
 def _bodies(dim: int) -> Part:
-    """Multi-HMR's head with four people at given cells, as detection would find them."""
-    config = HumanMeshConfig(  # with SMPL-X's numbers
+    """Multi-HMR's head with four people at given cells, which stand for detected ones."""
+    config = HumanMeshConfig(  # SMPL-X's sizes
         encoder_dim=dim, patch_size=14, fresh_norm=False, swapped_rays=True, n_rot=53, n_shape=11
     )
 
@@ -165,18 +167,19 @@ HEADS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "bodies": (("projector of Multi-HMR", "Multi-HMR head"), ("Multi-HMR ViT-L/14", "Multi-HMR head")),
     "points": (("DUNE-MASt3R decoder",), ("MASt3R ViT-L/16", "MASt3R decoder")),
 }
-"""By answer: the parts behind a student, and those of the teacher that answers the same."""
+"""By answer: the parts that follow a student's encoder, and the parts of the teacher that gives the same answer."""
 
 
 def published_costs(
     size: int, *, rounds: int, device: torch.device, progress: Callable[[str], None] = lambda name: None
 ) -> dict[str, Cost]:
-    """The cost of every part, one in memory at a time.
+    """Compute the cost of every part, with only one in memory at a time.
 
     Args:
-        size: pixels of the square images; 448 in the publications.
-        rounds: measurements, the shortest of which counts; 0: operations and weights alone, which takes no memory.
-        device: to measure on.
+        size: side of the square images in pixels; 448 in the publications.
+        rounds: number of measurements, of which the shortest counts; 0: only operations and weights, without allocating
+            memory.
+        device: device to measure on.
         progress: called with the name of the next part.
     """
     costs = {}
@@ -188,7 +191,7 @@ def published_costs(
 
 @torch.inference_mode()
 def part_cost(part: Part, size: int, *, rounds: int, device: torch.device) -> Cost:
-    """The cost of one part; operations are counted on the meta device."""
+    """Compute the cost of one part; operations are counted on the meta device."""
     meta = torch.device("meta")
     with meta:
         network = part.build().eval()
@@ -197,7 +200,7 @@ def part_cost(part: Part, size: int, *, rounds: int, device: torch.device) -> Co
     seconds = None
     if rounds:
         real = part.build().eval().to(device)
-        part.call(real, device, SMALL)  # loads kernels
+        part.call(real, device, SMALL)  # the first call loads kernels
         timed = Timed(lambda: part.call(real, device, size), device)
         for _ in range(rounds):
             timed.measure()
@@ -206,11 +209,11 @@ def part_cost(part: Part, size: int, *, rounds: int, device: torch.device) -> Co
 
 
 def way_costs(costs: Mapping[str, Cost], answers: Sequence[str] = tuple(HEADS)) -> dict[str, Cost]:
-    """The cost of each way to some answers, as the sum of its parts.
+    """Cost of each configuration that gives some answers, as the sum of its parts.
 
     Args:
-        costs: of parts.
-        answers: of `HEADS`.
+        costs: costs of the parts.
+        answers: keys of `HEADS`.
     """
     behind = [name for answer in answers for name in HEADS[answer][0]]
     ways = {
@@ -223,11 +226,12 @@ def way_costs(costs: Mapping[str, Cost], answers: Sequence[str] = tuple(HEADS)) 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedSpeed:
-    """Processor seconds of the same answers on an image by two ways.
+    """Processor seconds per image of the same answers, with a shared encoder and with separate passes.
 
     Attributes:
-        together: one encoder for all heads. apart: the sum over heads of each with its own pass.
-        alone: of each head's way by itself.
+        together: one pass of the encoder for all heads.
+        apart: the sum over heads, each with its own pass of the encoder.
+        alone: the seconds of each head with its own pass.
     """
 
     together: float
@@ -236,12 +240,12 @@ class SharedSpeed:
 
 
 def bench_perception(perception: Perception, images: Sequence[ImageLike], *, rounds: int) -> SharedSpeed:
-    """Measure a perception on images, in turn with each of its heads as if it had an encoder of its own.
+    """Measure a perception on images, in turns with each of its heads alone with its own pass of the encoder.
 
     Args:
-        perception: on its device.
-        images: that it takes.
-        rounds: the shortest of which counts.
+        perception: the perception, on its device.
+        images: images for it.
+        rounds: number of measurements, of which the shortest counts.
     """
     names = [name for name in perception.heads if len(images) > 1 or not perception.together(name)]
 

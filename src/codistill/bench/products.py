@@ -1,4 +1,4 @@
-"""Matrix products timed alone: a step in, this machine's rate on its products out."""
+"""Time the matrix products of a step alone: a step in, this machine's rate on its products out."""
 
 from collections.abc import Callable
 
@@ -8,15 +8,15 @@ from codistill.bench.timing import Timed, measured
 from codistill.nn.products import Product, count_flops, record_products
 
 _SHORTEST = 2e-3
-"""Seconds that a product is repeated for, at least: what clocks and launches cost must not count."""
+"""Minimal seconds for which a product is repeated, so that the cost of clocks and launches is negligible."""
 
 
 class ProductTimer:
     """The products of a step, timed alone.
 
     Args:
-        step: runs the step once.
-        device: where it runs.
+        step: function that runs the step once.
+        device: device on which it runs.
     """
 
     def __init__(self, step: Callable[[], object], device: torch.device) -> None:
@@ -34,7 +34,7 @@ class ProductTimer:
         self._replayed = Timed(self._replay, device)
 
     def measure(self) -> None:
-        """Time every product once more, and all of the step's products in a row."""
+        """Time every product once more, and all products of the step one after the other."""
         for timed in (*self._timed.values(), *self._onednn.values(), self._replayed):
             timed.measure()
 
@@ -45,13 +45,13 @@ class ProductTimer:
 
     @property
     def product_flops(self) -> int:
-        """Operations of all products of the step; the rest are convolutions and attention."""
+        """Operations of all products of the step; the remaining ones are convolutions and attention."""
         return sum(product.flops * count for product, count in self.products.items())
 
     def rate(self, clock: str = "wall") -> float:
-        """Operations per second over all products, by the shortest time of each; `clock` is wall or cpu.
+        """Operations per second over all products, from the shortest time of each; `clock` is wall or cpu.
 
-        Infinite without products, as in a convolutional network, which has no floor.
+        It is infinite if there are no products, as in a convolutional network, which has no floor.
         """
         spent = sum(getattr(self._timed[p].best, clock) * count for p, count in self.products.items())
         return self.product_flops / spent if spent else float("inf")
@@ -61,7 +61,7 @@ class ProductTimer:
         return self.flops / self.rate(clock)
 
     def fastest_floor(self) -> float:
-        """The floor with the faster of two kernels for each product: PyTorch's own and, on a CPU, oneDNN's."""
+        """The floor if each product uses the faster of PyTorch's kernel and, on a CPU, oneDNN's."""
         spent = sum(
             count * min(each[product].best.wall for each in (self._timed, self._onednn) if product in each)
             for product, count in self.products.items()
@@ -69,9 +69,9 @@ class ProductTimer:
         return spent * self.flops / max(1, self.product_flops)
 
     def replayed_floor(self, clock: str = "wall") -> float:
-        """The floor at the rate of all the step's products in a row.
+        """The floor at the rate of all the step's products, run one after the other.
 
-        Short measurements hit the idle moments of a shared machine, long ones do not: there this is the fair comparison
-        with a whole step.
+        On a shared machine a short measurement can fall into an idle moment; a long one cannot. There this floor is the
+        fair comparison with a whole step.
         """
         return getattr(self._replayed.best, clock) * self.flops / max(1, self.product_flops)

@@ -1,9 +1,10 @@
-"""A distillation step as published code computes it, to measure against: a recipe in, its step in plain PyTorch out.
+"""A distillation step computed as in published code, for comparison: a recipe in, its step in plain PyTorch out.
 
-Written here, from what is known of such code and its papers (DUNE, section 4; UNIC): everything in fp32, every teacher
-on every image, linear layers and norms as PyTorch has them, residuals scaled and added one by one, target statistics,
-losses and their logged numbers term by term, each read back to the host (`.item()`), gradients clipped tensor by
-tensor, and PyTorch's own AdamW. The loss is that of `DistillationObjective` with full sharing; a test compares them.
+It was written for this benchmark after such code and its papers (DUNE, section 4; UNIC). Everything is fp32, and every
+teacher sees every image. Linear layers and norms are PyTorch's; residuals are scaled and added one by one. Target
+statistics, losses and their logged numbers are computed term by term, each read back to the host (`.item()`). Gradients
+are clipped tensor by tensor, and the optimizer is PyTorch's own AdamW. The loss is that of `DistillationObjective` with
+full sharing; a test compares them.
 """
 
 from dataclasses import replace
@@ -25,7 +26,7 @@ from codistill.types import Batch, TokenKind
 
 
 def _plain_block(block: Block) -> None:
-    """Make a block compute one operation after the other."""
+    """Make a block run its operations one by one, without fused ones."""
     mlp = block.mlp
     assert isinstance(mlp, Mlp)
 
@@ -43,12 +44,12 @@ def _make_plain(module: nn.Module) -> None:
 
 
 class PublishedLikeStep:
-    """One recipe's optimizer step, see the module's text.
+    """One recipe's optimizer step, see the module docstring.
 
     Args:
         recipe: teachers, student, loss, optimizer; its precision and sharing are not used.
-        batch: of the steps.
-        device: where it runs.
+        batch: the batch of every step.
+        device: device on which it runs.
 
     Raises:
         ConfigError: for a recipe with other losses or target statistics than the published ones.
@@ -79,12 +80,12 @@ class PublishedLikeStep:
         self.best, self.count, self.logged = Best(), 0, dict[str, float]()
 
     def run(self) -> float:
-        """One step; its loss."""
+        """Run one step; returns its loss."""
         with left_to_blas():
             loss = self.loss()
             self.optimizer.zero_grad()
             loss.backward()
-            for parameter in self.parameters:  # each tensor by itself
+            for parameter in self.parameters:  # clips each tensor by itself
                 assert parameter.grad is not None
                 factor = self.recipe.optim.clip_norm / (parameter.grad.norm() + 1e-6)
                 if factor < 1:
@@ -94,11 +95,11 @@ class PublishedLikeStep:
         return loss.item()
 
     def measure(self) -> None:
-        """One step, for `best`."""
+        """Run one step and add its times to `best`."""
         self.best.saw(*measured(self.run, self.device))
 
     def loss(self) -> Tensor:
-        """The step's loss, its terms logged."""
+        """Compute the step's loss and log its terms."""
         images = self.batch.images
         predictions = self.student(images)
         rows = []
@@ -118,7 +119,7 @@ class PublishedLikeStep:
         return (kept * table).sum() / kept.sum()
 
     def _of_kind(self, teacher: str, kind: TokenKind, prediction: Tensor | None) -> Tensor:
-        """Losses (image,) of a teacher's tokens of one kind."""
+        """Losses (image,) for a teacher's tokens of one kind."""
         target = self._target(teacher, kind)
         assert prediction is not None
         cosine = 1.0 - cosine_similarity(prediction, target, dim=-1)

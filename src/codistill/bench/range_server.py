@@ -1,6 +1,6 @@
-"""A folder as a store that answers late: a small web server with range requests and a latency, in threads.
+"""A small threaded web server with range requests and an artificial latency, which serves a folder.
 
-It stands for an object store in benchmarks and tests: HEAD and GET, `Range: bytes=A-B`, ETags, connections kept open.
+It replaces an object store in benchmarks and tests: HEAD and GET, `Range: bytes=A-B`, ETags, persistent connections.
 """
 
 import threading
@@ -14,11 +14,11 @@ class RangeServer:
     """Serves a folder at `url` while the context is open.
 
     Args:
-        folder: what is served.
-        latency: seconds before each answer.
+        folder: the folder to serve.
+        latency: seconds before each response.
 
     Attributes:
-        requests: paths that GET asked for, in order.
+        requests: paths of all GET requests, in order.
     """
 
     def __init__(self, folder: Path, latency: float = 0.0) -> None:
@@ -37,9 +37,9 @@ class RangeServer:
         self._server.server_close()
 
     def answer(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status (0: success) and body to send for a GET; tests inject failures here.
+        """Status (0: success) and body of the response to a GET; tests override it to inject failures.
 
-        A body of a success that is shorter than the given one is sent as a cut one.
+        If the body of a success is shorter than the given one, a truncated response is sent.
         """
         return 0, body
 
@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.settimeout(60)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is logged."""
+        """Log nothing."""
 
     def do_HEAD(self) -> None:
         time.sleep(self.store.latency)

@@ -1,8 +1,8 @@
-"""A distillation step of a recipe, on its own: real teachers, student, loss and optimizer on random images.
+"""Benchmark of a recipe's distillation step: its real teachers, student, loss and optimizer on random images.
 
-In: a recipe. Out: how long a step takes, where the time goes, and the floor below it: the step's operations at the
-rate that this machine reaches on the step's own matrix products. Steps, products and comparisons are measured in
-turn, and the best of several rounds counts, so that other work on the machine affects all of them alike.
+In: a recipe. Out: the time of a step, its phases, and its floor, which is the time of the step's operations at the rate
+that this machine reaches on the step's own matrix products. Steps, products and comparisons are measured in turns, and
+the best of several rounds counts, so that other work on the machine affects all of them alike.
 """
 
 import time
@@ -42,8 +42,8 @@ class BenchedStep:
 
     Args:
         recipe: teachers, student, loss, optimizer, precision; its data is not used.
-        device: where it runs.
-        bank: its teachers, if already loaded.
+        device: device on which it runs.
+        bank: its teachers, if they are loaded already.
         blas: leave the products of linear layers to PyTorch's BLAS, see `nn/linear.py`.
     """
 
@@ -97,21 +97,21 @@ class BenchedStep:
         )
 
     def run(self) -> dict[str, Tensor]:
-        """One step; its metrics, on the device."""
+        """Run one step; returns its metrics, on the device."""
         with left_to_blas() if self.blas else nullcontext():
             metrics = self._step(self.count, self.batches)
         self.count += 1
         return metrics
 
     def measure(self) -> None:
-        """One step, for `best`."""
+        """Run one step and add its times to `best`."""
         self.timer.restart()
         wall, cpu = measured(self.run, self.device)
         self.best.saw(wall, cpu, self.timer.collect()[1])
 
 
 def with_one_size(recipe: Recipe) -> Recipe:
-    """The recipe at `image_size`, and at the largest size of teachers that draw theirs: every step costs the same."""
+    """The recipe with fixed sizes (`image_size`, and each teacher's largest size), so that all steps cost the same."""
     teachers = tuple(
         replace(t, image_sizes=(), image_size=max(t.image_sizes)) if t.image_sizes else t
         for t in recipe.teachers
@@ -120,7 +120,7 @@ def with_one_size(recipe: Recipe) -> Recipe:
 
 
 def random_batch(recipe: Recipe, domains: Sequence[str], device: torch.device) -> Batch:
-    """Seeded noise images, equal parts of the teachers' domains in blocks, as the balanced mixture has them."""
+    """Seeded noise images with equal shares of the teachers' domains, in blocks, as in the balanced mixture."""
     count, size = recipe.loader.batch_size, crop_of_step(recipe, 0)
     images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
     names = tuple(domains[index * len(domains) // count] for index in range(count))
@@ -132,16 +132,17 @@ class StepReport:
     """Measurements: seconds, operations, operations per second, GiB.
 
     Attributes:
-        step: the shortest step.
-        floor, floor_cpu: its operations at the rate of its products, by either clock.
-        floor_fastest: the same, each product by the faster of PyTorch's kernel for it and, on a CPU, oneDNN's.
-        replayed, replayed_cpu: the floor with all products timed in a row.
-        flops, product_flops: of one step.
-        rate, square_rate: of the step's own products; of a 2048³ product.
-        share: processor time that this process's threads got, of that requested: below 1, the machine was busy with
-            other work. None on a GPU.
-        peak_gib: memory.
-        published: steps computed as published code does (`published_like.py`), in turns with ours; None without.
+        step: times of the shortest step.
+        floor, floor_cpu: time of its operations at the rate of its products, by either clock.
+        floor_fastest: the same, if each product uses the faster of PyTorch's kernel and, on a CPU, oneDNN's.
+        replayed, replayed_cpu: the floor with all products timed one after the other.
+        flops, product_flops: operations of one step, and those of its products.
+        rate, square_rate: rate of the step's own products, and of a 2048³ product.
+        share: processor time that this process's threads got, relative to what they requested; below 1, the machine was
+            busy with other work. None on a GPU.
+        peak_gib: peak memory.
+        published: steps computed as in published code (`published_like.py`), in turns with codistill's; None if they
+            were not measured.
         compared: the shortest step of the compared recipe, and its own floor (None where its products are not
             floating-point ones); None without one.
     """
@@ -171,18 +172,18 @@ def bench_step(
     peak: Callable[[], float],
     published: bool = False,
 ) -> StepReport:
-    """Measure a recipe's step, beside one with another sharing mode, with int8 teachers, or without oneDNN.
+    """Measure a recipe's step, optionally compared with another sharing mode, int8 teachers, or no oneDNN.
 
     Args:
-        recipe: to run.
-        device: to run on.
+        recipe: the recipe.
+        device: device on which it runs.
         rounds: number of measurements of everything.
         compare: a sharing mode, `int8`, `blas`, or None.
-        peak: largest GiB in use so far.
+        peak: returns the largest memory used so far, in GiB.
         published: also measure the step as published code computes it.
 
     Raises:
-        ConfigError: if a teacher of the recipe is in int8: a floor is of floating-point products.
+        ConfigError: if a teacher of the recipe is in int8, because the floor is computed from floating-point products.
     """
     if any(teacher.precision == "int8" for teacher in recipe.teachers):
         raise ConfigError(
@@ -230,7 +231,7 @@ def bench_step(
 
 
 def _compared(step: BenchedStep, compare: str) -> BenchedStep:
-    """The step with another sharing mode, with its teachers in int8, or with products left to the BLAS."""
+    """The step with another sharing mode, with teachers in int8, or with products computed by the BLAS."""
     recipe = step.recipe
     if compare == "blas":
         return BenchedStep(recipe, step.device, step.bank, blas=True)

@@ -1,7 +1,8 @@
-"""Loading from a store that answers late, beside local shards: images in; images per second of each way out.
+"""Benchmark of loading from a remote store compared with local shards: images in, images per second out.
 
-The store is a web server of this process with a latency (`range_server.py`). Ways: local shards; the same shards at an
-address with an empty cache (cold); again with what that left (warm). In turns, each the best of several rounds.
+The store is a web server in this process with an artificial latency (`range_server.py`). Three ways are measured in
+turns, each as the best of several rounds: local shards; the same shards at an address, with an empty cache (cold); the
+same again, with the cache filled by the cold round (warm).
 """
 
 import os
@@ -25,14 +26,14 @@ WAYS = ("local", "cold", "warm")
 
 @dataclass(frozen=True, kw_only=True)
 class StoreBench:
-    """What is measured.
+    """Settings of the benchmark.
 
     Attributes:
-        latency: of the store, in seconds.
-        workers: of the loader.
-        batch_size, size: of a step, in images and pixels.
-        steps: of a round; the first of each worker are not counted.
-        rounds: of which the best counts.
+        latency: latency of the store in seconds.
+        workers: number of loader workers.
+        batch_size, size: images per step, and their side in pixels.
+        steps: steps per round; the first step of each worker is not counted.
+        rounds: number of rounds, of which the best counts.
     """
 
     latency: float
@@ -44,7 +45,7 @@ class StoreBench:
 
 
 def bench_store(images: Sequence[bytes], bench: StoreBench) -> dict[str, float]:
-    """Images per second of every way, each the best round."""
+    """Measure the images per second of every way, each in its best round."""
     needed = bench.batch_size * (bench.steps + 4 * max(1, bench.workers))
     best: dict[str, float] = dict.fromkeys(WAYS, 0.0)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""What a large data set in a store costs at the start and while training: a synthetic index in, its size and times out.
+"""Cost of a large data set in a store, at the start and while training: a synthetic index in, its size and times out.
 
-No image is read. The index has the rows that packing writes: a key, the member `jpg`, an offset, a size, a CRC-32.
+No image is read. The index has the same columns as one written by packing: key, member `jpg`, offset, size, CRC-32.
 """
 
 import json
@@ -21,7 +21,7 @@ from codistill.files.remote.config import RemoteConfig
 
 
 def synthetic_index(images: int, shards: int, image_bytes: int) -> pa.Table:
-    """An index of equal shards, of images of about `image_bytes`."""
+    """An index of equal shards, with images of about `image_bytes`."""
     rng = np.random.default_rng(0)
     sizes = rng.integers(image_bytes // 2, image_bytes * 3 // 2, images)
     shard = np.arange(images, dtype=np.int64) * shards // images
@@ -47,7 +47,7 @@ def synthetic_index(images: int, shards: int, image_bytes: int) -> pa.Table:
 
 
 def measure_index(images: int, shards: int, image_bytes: int) -> dict[str, float]:
-    """Bytes of an index, stored and mapped; seconds in which a machine's first rank opens it, and a further one."""
+    """Bytes of an index, stored and mapped, and the seconds in which the first and a further rank open it."""
     memory = fsspec.filesystem("memory")
     url = f"memory://codistill-bench-{images}"
     with tempfile.TemporaryDirectory() as folder:
@@ -82,15 +82,17 @@ def store_load(
     index_bytes: float,
     requests: int,
 ) -> dict[str, float]:
-    """Requests and bytes per second at the store while nothing is cached, and those of a start; 8 ranks a machine.
+    """Estimate the load on a store: requests and bytes per second while nothing is cached, and those of a start.
+
+    There are 8 ranks per machine.
 
     Args:
-        ranks: GPUs.
-        images_per_second_and_rank: that a GPU trains on.
+        ranks: number of GPUs.
+        images_per_second_and_rank: images per second on which a GPU trains.
         image_bytes: mean size of an image.
-        workers: loader workers of a rank.
-        index_bytes: of `index.parquet`.
-        requests: under way at the same time per worker, at most.
+        workers: loader workers per rank.
+        index_bytes: size of `index.parquet`.
+        requests: largest number of simultaneous requests per worker.
     """
     machines = -(-ranks // 8)
     return {

@@ -1,7 +1,7 @@
-"""Calls timed in turn: calls in, the shortest time of each out.
+"""Time several calls in turns: calls in, the shortest time of each out.
 
-The best of several rounds counts, since other work on the machine only lengthens calls; turns spread it over all calls
-alike.
+The best of several rounds counts, because other work on the machine can only lengthen a call. Turns distribute that
+work evenly over all calls.
 """
 
 import time
@@ -14,7 +14,7 @@ import torch
 from codistill.nn.host_memory import keep_freed_memory
 
 WARM_UP = 2
-"""Calls before the first that counts."""
+"""Number of calls before the first measured one."""
 CPU = torch.device("cpu")
 
 
@@ -23,10 +23,10 @@ class Best:
     """The shortest of several measurements, in seconds.
 
     Attributes:
-        wall: on the clock.
-        cpu: of all this process's threads.
-        phases: wall-clock time of the shortest one, by phase.
-        walls, cpus: all of them, in order.
+        wall: wall-clock time.
+        cpu: processor time of all threads of this process.
+        phases: wall-clock time of the shortest measurement, by phase.
+        walls, cpus: all measurements, in order.
     """
 
     wall: float = float("inf")
@@ -36,7 +36,7 @@ class Best:
     cpus: list[float] = field(default_factory=list)
 
     def saw(self, wall: float, cpu: float, phases: Mapping[str, float] | None = None) -> None:
-        """Keep the shorter times, and all of them."""
+        """Add a measurement: update the shortest times and the lists."""
         self.walls.append(wall)
         self.cpus.append(cpu)
         if wall < self.wall:
@@ -45,7 +45,7 @@ class Best:
 
 
 def measured(call: Callable[[], object], device: torch.device, repeats: int = 1) -> tuple[float, float]:
-    """Wall-clock and processor seconds of one of `repeats` calls."""
+    """Wall-clock and processor seconds per call, over `repeats` calls."""
     _wait(device)
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(repeats):
@@ -61,11 +61,11 @@ def _wait(device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long one call took as another, both measured in turns.
+    """Ratio of the times of two calls that were measured in turns.
 
     Attributes:
-        of_best: of the shortest times.
-        median, low, high: of the ratios of all turns: the median and the quartiles.
+        of_best: ratio of the shortest times.
+        median, low, high: median and quartiles of the ratios of all turns.
     """
 
     of_best: float
@@ -78,14 +78,14 @@ class Ratio:
 
 
 def ratio(one: Sequence[float], other: Sequence[float]) -> Ratio:
-    """Times of one call over those of another, turn by turn."""
+    """Compute the ratio from the times of two calls, turn by turn."""
     turns = sorted(a / b for a, b in zip(one, other, strict=True))
     low, median, high = (float(x) for x in np.quantile(turns, (0.25, 0.5, 0.75)))
     return Ratio(min(one) / min(other), median, low, high)
 
 
 class Timed:
-    """A call and the shortest time that it took."""
+    """A call and its shortest time."""
 
     def __init__(self, call: Callable[[], object], device: torch.device = CPU, repeats: int = 1) -> None:
         self.call, self.device, self.repeats, self.best = call, device, repeats, Best()
@@ -103,6 +103,6 @@ def take_turns(rounds: int, *measures: Callable[[], None]) -> None:
 
 
 def prepare(threads: int) -> None:
-    """PyTorch on this many threads; freed memory is kept, as in training."""
+    """Set PyTorch's number of threads, and keep freed memory in the process, as in training."""
     torch.set_num_threads(threads)
     keep_freed_memory()

@@ -1,9 +1,9 @@
-"""Bytes that a frozen transformer block moves on a GPU beside its products: a shape in, bytes by kind of operation out.
+"""Memory traffic of a transformer block on a GPU, without its products: a shape in, bytes by kind of operation out.
 
-Norms, casts, activations, rotations and sums take as long as their tensors take to be read and written. They are
-counted with fake CUDA tensors, which have shapes and dtypes only, so no GPU is needed; each operation reads its inputs
-and writes its outputs once. Products (attention too) are left out, but for the rotation of queries and keys, which as a
-product (`bmm`) is bound by memory all the same. Compiled code moves less.
+Norms, casts, activations, rotations and sums are memory-bound: their time is that of reading and writing their tensors.
+They are counted with fake CUDA tensors, which have only shapes and dtypes, so that no GPU is needed. Each operation is
+assumed to read its inputs and write its outputs once. Products and attention are left out, except the rotation of
+queries and keys, which is memory-bound although it is a product (`bmm`). Compiled code moves fewer bytes.
 """
 
 from collections import Counter
@@ -32,12 +32,12 @@ _VIEWS = {
 
 @dataclass(frozen=True, kw_only=True)
 class BlockShape:
-    """A ViT-L block on a batch, by default as DINOv2's of the published recipes.
+    """Shape of a block and its batch; the default is DINOv2's ViT-L in the published recipes.
 
     Attributes:
-        images, tokens: of the batch; tokens of one image.
-        dim, heads: of the block.
-        layer_scale: whether it has one.
+        images, tokens: number of images of the batch, and of tokens per image.
+        dim, heads: width and attention heads of the block.
+        layer_scale: whether the block has LayerScale.
         rotated: whether queries and keys are rotated (MASt3R).
     """
 
@@ -50,7 +50,7 @@ class BlockShape:
 
 
 class _Counting(TorchDispatchMode):
-    """Bytes read and written by each operation that is neither a product nor a view."""
+    """Counts the bytes read and written by each operation that is neither a product nor a view."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,11 +88,11 @@ def _size(x: Tensor) -> int:
 
 @contextmanager
 def _flash_attention() -> Iterator[None]:
-    """CUDA's own kernel, which fake tensors do not choose by themselves."""
+    """Use CUDA's flash attention, which would not be selected for fake tensors."""
     before = attend.scaled_dot_product_attention
 
     def flash(query: Tensor, key: Tensor, value: Tensor, attn_mask: None, scale: float | None) -> Tensor:
-        del attn_mask  # blocks have none
+        del attn_mask  # blocks use no mask
         return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, scale=scale)[0]
 
     attend.scaled_dot_product_attention = flash  # type: ignore[assignment]
@@ -103,11 +103,11 @@ def _flash_attention() -> Iterator[None]:
 
 
 def block_traffic(shape: BlockShape, *, frozen: bool) -> dict[str, int]:
-    """Bytes by operation of one block in bf16, in the steady state of the residual stream.
+    """Count the bytes, by operation, of one block in bf16 whose input has the dtype that its output has.
 
     Args:
-        shape: of block and batch.
-        frozen: the folded block; else the network as it is, under autocast.
+        shape: shape of block and batch.
+        frozen: count the folded block; otherwise the original network under autocast.
     """
     bf16 = torch.bfloat16
     with FakeTensorMode(), torch.no_grad(), torch.device("cuda"), _flash_attention():
@@ -118,10 +118,10 @@ def block_traffic(shape: BlockShape, *, frozen: bool) -> dict[str, int]:
         if shape.rotated:
             rope = rope_tables(torch.empty(shape.tokens, 2), shape.dim // shape.heads)
             rope = rotations(rope, bf16) if frozen else rope
-        promoted = shape.layer_scale and not frozen  # the factors are fp32, and so the stream
+        promoted = shape.layer_scale and not frozen  # fp32 factors promote the stream to fp32
         size = (shape.images, shape.tokens)
         if frozen and shape.rotated:
-            size = size[::-1]  # tokens come first
+            size = size[::-1]  # tokens are the first axis
         x = torch.empty(*size, shape.dim, dtype=torch.float32 if promoted else bf16)
         block = FrozenBlock(block, bf16, rotated=shape.rotated) if frozen else block
         with _autocast_of_cuda(not frozen), _Counting() as counting:
@@ -131,7 +131,7 @@ def block_traffic(shape: BlockShape, *, frozen: bool) -> dict[str, int]:
 
 @contextmanager
 def _autocast_of_cuda(enabled: bool) -> Iterator[None]:
-    """CUDA's rules of autocast; `torch.autocast` refuses them without a GPU."""
+    """Apply CUDA's autocast rules, which `torch.autocast` refuses without a GPU."""
     before = torch.is_autocast_enabled("cuda")
     torch.set_autocast_enabled("cuda", enabled)
     torch.set_autocast_dtype("cuda", torch.bfloat16)

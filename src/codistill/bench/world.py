@@ -1,4 +1,4 @@
-"""The embedded world: domains and a picture size in, pictures per second and processor time per picture out."""
+"""Benchmark of the embedded world: domains and a picture size in, pictures per second and processor time out."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from codistill.world.sample import encode_views, render_views
 def bench_world(
     domains: Sequence[str], pictures: int, size: int, workers: int
 ) -> dict[str, dict[str, float]]:
-    """Numbers of every domain; the first scenes of each worker (imports, Anny) are not counted."""
+    """Measure every domain; the first scenes of each worker (imports, building Anny) are not counted."""
     found: dict[str, dict[str, float]] = {}
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=prepare_worker) as pool:
         for domain in domains:
@@ -36,7 +36,7 @@ def bench_world(
 
 
 def render_one(scene_id: SceneId, size: int) -> tuple[int, int, float]:
-    """Pictures, bytes and processor seconds of one scene, encoded as for the disk."""
+    """Render one scene; returns pictures, encoded bytes (as written to disk) and processor seconds."""
     start = time.process_time()
     samples = encode_views(scene_id, render_views(scene_id, size))
     size_of = sum(len(data) for _, members in samples for data in members.values())

@@ -1,7 +1,7 @@
-"""Anny (arXiv 2511.03589) as a `BodyModel`: free (code Apache-2.0, data CC0), babies to elders, six phenotypes.
+"""Anny (arXiv 2511.03589) as a `BodyModel`: free (code Apache-2.0, data CC0), for people of all ages, six phenotypes.
 
-Rotations are Anny's `local-ref` parameters: relative to the reference pose in the parent's frame. The toes and eyes
-keep their rest pose. Shape is the logit of the phenotypes, so that any real number is valid.
+Rotations are Anny's `local-ref` parameters: relative to the reference pose, in the parent's frame. Toes and eyes keep
+their rest pose. The shape is the logit of the phenotypes, so that any real number is valid.
 """
 
 import copy
@@ -19,10 +19,10 @@ from codistill.bodies.base import BodyModel, upright_init
 from codistill.errors import MissingExtraError
 
 PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
-"""Each in [0, 1]: male to female, newborn to old, weak to strong, thin to fat, short to tall, squat to ideal."""
+"""Phenotypes in [0, 1]: male to female, newborn to old, weak to strong, thin to fat, short to tall, squat to ideal."""
 
 SHAPE_LIMIT = 4.0
-"""Logit: phenotypes from 0.018 to 0.982."""
+"""Limit of the logits, which gives phenotypes from 0.018 to 0.982."""
 
 _PER_VERTEX = (
     "template_vertices",
@@ -31,13 +31,13 @@ _PER_VERTEX = (
     "base_mesh_vertex_indices",
     "dense_vertex_bone_weights",
 )
-"""Of Anny's buffers."""
+"""Names of Anny's buffers that have one row per vertex."""
 
 _LOG = logging.getLogger(__name__)
 
 
 def anny_cache() -> Path:
-    """Folder of the model that Anny builds at its first use; `ANNY_CACHE_DIR` moves it."""
+    """Folder of the model that Anny builds at its first use; `ANNY_CACHE_DIR` overrides it."""
     return Path(os.environ.get("ANNY_CACHE_DIR") or Path.home() / ".cache" / "anny")
 
 
@@ -68,7 +68,7 @@ def _construct() -> Any:
 
 @lru_cache
 def _ready_for_gradients(device: torch.device) -> None:
-    """Make roma's constants of a device outside inference mode; inference tensors would break later training."""
+    """Create roma's constants on a device outside inference mode; inference tensors would break later training."""
     import roma
 
     with torch.inference_mode(False):
@@ -76,10 +76,10 @@ def _ready_for_gradients(device: torch.device) -> None:
 
 
 class AnnyBody(BodyModel):
-    """Anny with 74 free rotations and 6 shape numbers.
+    """Anny with 74 free rotations and 6 shape parameters.
 
     Attributes:
-        free: (n_rot,) joints whose rotations are free.
+        free: (n_rot,) indices of the joints whose rotations are free.
         parents: parent of each joint, -1 for the root.
     """
 
@@ -89,7 +89,7 @@ class AnnyBody(BodyModel):
     def __init__(self) -> None:
         super().__init__()
         model = copy.deepcopy(_construct())
-        # Kept out of the module tree: its buffers are rebuilt, never saved.
+        # Not a submodule: its buffers are rebuilt, never saved.
         object.__setattr__(self, "_model", model)
         labels: tuple[str, ...] = tuple(model.bone_labels)
         free = [i for i, name in enumerate(labels) if not name.startswith(("toe", "eye"))]
@@ -121,7 +121,7 @@ class AnnyBody(BodyModel):
     def pose(
         self, rotmat: Float[Tensor, "person rotation 3 3"], phenotypes: Float[Tensor, "person shape"]
     ) -> tuple[Float[Tensor, "person vertex 3"], Float[Tensor, "person joint 3"]]:
-        """Like `forward`, with phenotypes in [0, 1] instead of their logits."""
+        """As `forward`, with phenotypes in [0, 1] instead of their logits."""
         people = rotmat.shape[0]
         _ready_for_gradients(rotmat.device)
         pose = torch.eye(4, dtype=rotmat.dtype, device=rotmat.device).repeat(people, self.n_joints, 1, 1)
@@ -136,7 +136,7 @@ class AnnyBody(BodyModel):
         return out["vertices"] - pelvis, joints - pelvis
 
     def thinned(self, every: int) -> "AnnyBody":
-        """The body with every `every`-th vertex and no triangles: the same joints, that many times faster."""
+        """The body with only every n-th vertex (n is `every`) and no triangles; same joints, about n times as fast."""
         thin = copy.copy(self)
         thin._modules, thin._buffers = dict(self._modules), dict(self._buffers)
         model = copy.deepcopy(self._model)
@@ -149,7 +149,7 @@ class AnnyBody(BodyModel):
         return thin
 
     def dominant_joint(self) -> Tensor:
-        """(vertex,) the joint with the largest weight on each vertex, which tells its body part."""
+        """(vertex,) the joint with the largest skinning weight at each vertex, which tells its body part."""
         model = self._model
         best = model.vertex_bone_weights.argmax(dim=1, keepdim=True)
         return model.vertex_bone_indices.gather(1, best)[:, 0]

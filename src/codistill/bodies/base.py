@@ -1,7 +1,8 @@
 """Interface of body models: rotations and shape in, vertices and joints out, centred on the pelvis, in metres.
 
-With the identity as root rotation a body has its own axes; `init_6d` holds the root rotation that puts it upright
-before a camera (x right, y down, z forward), facing it. Of a body's own axes, x goes across it, from right to left.
+If the root rotation is the identity, a body is in its own axes; the x axis of these goes across the body, from right to
+left. `init_6d` holds the root rotation that puts the body upright in front of a camera (x right, y down, z forward),
+facing it.
 """
 
 import math
@@ -29,16 +30,16 @@ class BodyModel(nn.Module, ABC):
 
     Attributes:
         name: as in `BODIES`.
-        n_rot: rotations of `forward`, the root first.
-        n_shape: shape numbers of `forward`.
-        n_expression: expression numbers of `forward`; 0 for a body without.
-        shape_limit: coefficients beyond ± this change nothing visible: labels are clamped to it.
-        n_verts, n_joints: of the output.
-        head_idx, pelvis_idx: among the joints.
+        n_rot: number of rotations of `forward`, with the root first.
+        n_shape: number of shape parameters of `forward`.
+        n_expression: number of expression parameters of `forward`; 0 for a body without expressions.
+        shape_limit: parameters beyond ± this change nothing visible, so that labels are clamped to it.
+        n_verts, n_joints: numbers of vertices and joints in the output.
+        head_idx, pelvis_idx: indices of head and pelvis among the joints.
         faces: (face, 3) triangles, counter-clockwise seen from outside.
-        init_6d: (n_rot, 6), a standing body before the camera, as first and second columns of the rotations.
-        rotation_names, joint_names: of the rotations and joints.
-        licence: of the model's data.
+        init_6d: (n_rot, 6), a body standing in front of the camera, as first and second columns of the rotations.
+        rotation_names, joint_names: names of the rotations and joints.
+        licence: licence of the model's data.
     """
 
     name: str
@@ -58,19 +59,19 @@ class BodyModel(nn.Module, ABC):
 
     @property
     def main_joints(self) -> tuple[int, ...]:
-        """Joints of trunk and limbs, without fingers, toes and face, over which joint errors are measured."""
+        """Indices of the joints of trunk and limbs, without fingers, toes and face, for measuring joint errors."""
         return tuple(i for i, name in enumerate(self.joint_names) if not _DETAIL.search(name))
 
     @cached_property
     def joint_counterparts(self) -> tuple[int, ...]:
-        """For each joint the index of its other side in the rest pose; see `symmetry.joint_counterparts`."""
+        """For each joint the index of its counterpart on the other side; see `symmetry.joint_counterparts`."""
         with torch.no_grad():
             identity = torch.eye(3, device=self.init_6d.device).repeat(1, self.n_rot, 1, 1)
             _, joints = self(identity, identity.new_zeros(1, self.n_shape))
         return joint_counterparts(self.joint_names, joints[0].cpu())
 
     def thinned(self, every: int) -> "BodyModel":
-        """The body with every `every`-th vertex, for losses over a sample of the surface; itself if unsupported."""
+        """The body with only every n-th vertex, for losses on a sample of the surface; itself if unsupported."""
         del every
         return self
 
@@ -81,7 +82,7 @@ class BodyModel(nn.Module, ABC):
         """Vertices and joints in metres, the pelvis at the origin.
 
         Args:
-            rotmat: (person, n_rot, 3, 3), each relative to its parent; the root in camera coordinates.
+            rotmat: (person, n_rot, 3, 3), each relative to its parent; that of the root is in camera coordinates.
             shape: (person, n_shape), unbounded.
         """
 

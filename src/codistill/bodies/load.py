@@ -1,4 +1,4 @@
-"""Body models by name."""
+"""Load body models by name."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +13,11 @@ BODIES: dict[str, Callable[..., BodyModel]] = {"anny": AnnyBody, "smplx": SmplxB
 
 
 def load_body(name: str, **options: Any) -> BodyModel:
-    """A body model of `BODIES`; the first Anny on a machine takes minutes to build.
+    """Load a body model of `BODIES`; the first Anny on a machine takes minutes to build.
 
     Args:
         name: `anny` (free), `smplx` (from the user's own file, see `SmplxBody`), `tiny` (boxes, for tests).
-        options: of the class: SMPL-X takes `path`, `n_shape` and `n_expression`.
+        options: arguments of the class: SMPL-X takes `path`, `n_shape` and `n_expression`.
 
     Raises:
         ConfigError: for an unknown name.

@@ -58,13 +58,13 @@ _SURFACE_VERTICES = (
     *(5361, 4933, 5058, 5169, 5286, 8079, 7669, 7794, 7905, 8022),
 )
 SURFACE_POINTS = dict(zip(_SURFACE_NAMES, _SURFACE_VERTICES, strict=True))
-"""Vertices that count as joints 55 to 75 of the published mesh; the file's face landmarks follow."""
+"""Vertices that serve as joints 55 to 75 of the published mesh; the file's face landmarks follow them."""
 
 NUM_VERTICES = 10475
-"""Of the published mesh."""
+"""Number of vertices of the published mesh."""
 
 MAX_SHAPE = 300
-"""Shape blendshapes before the expressions in the file of version 1.1; older files have 10 and 10."""
+"""Number of shape blendshapes before the expressions in files of version 1.1; older files have 10 of each."""
 
 
 class SmplxBody(BodyModel):
@@ -81,7 +81,7 @@ class SmplxBody(BodyModel):
         parents: parent of each of the 55 skeleton joints, -1 for the root.
 
     Raises:
-        DataError: if the file is missing (with instructions), damaged, or no SMPL-X model.
+        DataError: if the file is missing (the text says how to get it), damaged, or not an SMPL-X model.
     """
 
     template: Tensor
@@ -111,7 +111,7 @@ class SmplxBody(BodyModel):
         self.n_joints = len(self.joint_names)
         self.head_idx, self.pelvis_idx = SKELETON.index("head"), 0
         init = torch.tensor(IDENTITY_6D).repeat(self.n_rot, 1)
-        # Its own axes are x left, y up, z forward: half a turn about x puts it upright before a camera.
+        # Its own axes are x left, y up, z forward; a rotation by 180 degrees about x puts it upright before a camera.
         init[0] = torch.tensor([1.0, 0.0, 0.0, 0.0, -1.0, 0.0])
         faces = torch.from_numpy(data["f"].astype(np.int64))
         posed = data["posedirs"].reshape(3 * self.n_verts, -1).T
@@ -157,7 +157,7 @@ class SmplxBody(BodyModel):
             if expression is not None:
                 moved = torch.einsum("pe,vce->pvc", expression.to(rest.dtype), self.expression_directions)
                 rest = rest + moved  # (person, vertex, 3)
-            joints = torch.einsum("jv,pvc->pjc", self.joint_regressor, rest)  # before pose correctives
+            joints = torch.einsum("jv,pvc->pjc", self.joint_regressor, rest)  # without pose correctives
             identity = torch.eye(3, dtype=rest.dtype, device=rest.device)
             local = identity.repeat(people, len(SKELETON), 1, 1).index_copy(1, self.free, rotmat)
             bend = (local[:, 1:] - identity).flatten(1) @ self.pose_directions  # (person, vertex x 3)
@@ -165,12 +165,12 @@ class SmplxBody(BodyModel):
             return self._skinned(rest, joints, local)
 
     def rest_pelvis(self, shape: Float[Tensor, "person shape"]) -> Float[Tensor, "person 3"]:
-        """The pelvis of the unposed body, metres: added to a label's `transl`, it gives the pelvis."""
+        """Pelvis of the unposed body in metres; the pelvis of a label is this plus its `transl`."""
         template = self.joint_regressor[0] @ self.template
         return template + torch.einsum("v,vcs,ps->pc", self.joint_regressor[0], self.shape_directions, shape)
 
     def _skinned(self, rest: Tensor, joints: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
-        """Linear blend skinning of the rest pose, pelvis at the origin."""
+        """Vertices and joints by linear blend skinning of the rest pose, with the pelvis at the origin."""
         turn, place = forward_kinematics(local, joints, self.parents)
         # Each joint's transform from the rest pose, vertex -> turn @ vertex + shift:
         shift = place - (turn @ joints[..., None])[..., 0]  # (person, joint, 3)
@@ -187,7 +187,7 @@ def forward_kinematics(
     joints: Float[Tensor, "person joint 3"],
     parents: tuple[int, ...],
 ) -> tuple[Float[Tensor, "person joint 3 3"], Float[Tensor, "person joint 3"]]:
-    """Rotations and positions of all joints in the root's parent frame; parents come before children."""
+    """Rotations and positions of all joints in the frame of the root's parent; parents must come before children."""
     turns, places = [local[:, 0]], [joints[:, 0]]
     for joint in range(1, len(parents)):
         parent = parents[joint]
@@ -198,7 +198,7 @@ def forward_kinematics(
 
 
 def find_smplx(path: str | Path | None = None) -> Path:
-    """The SMPL-X file at a path, in a folder, or at `$CODISTILL_SMPLX`.
+    """Find the SMPL-X file at a path, in a folder, or at `$CODISTILL_SMPLX`.
 
     Raises:
         DataError: if there is none; the text says how to get it.
@@ -225,10 +225,10 @@ _NEEDED = ("v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table"
 
 
 def read_smplx(file: Path) -> dict[str, NDArray[np.generic]]:
-    """The arrays of an SMPL-X file, checked against each other; files without face landmarks get none.
+    """Read the arrays of an SMPL-X file, and check that they fit each other; face landmarks may be missing.
 
     Raises:
-        DataError: if the file is damaged or no SMPL-X model; the text names what does not fit.
+        DataError: if the file is damaged or not an SMPL-X model; the text names what does not fit.
     """
     try:
         with np.load(file, allow_pickle=False) as archive:

@@ -1,4 +1,4 @@
-"""A body of a few boxes with linear blend skinning, for tests: built in a millisecond, no data, same interface."""
+"""A body of a few boxes with linear blend skinning, for tests: it needs no data and is built in a millisecond."""
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +14,7 @@ CENTERS = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.4), (0.0, 0.0, 0.72), (0.45, 0.0, 0.45)
 
 
 class TinyBody(BodyModel):
-    """Five boxes on five joints; shape: 0 scales the whole body, 1 makes it fat."""
+    """Five boxes on five joints; shape parameter 0 scales the whole body, 1 makes it wider."""
 
     template: Float[Tensor, "vertex 3"]
     heads: Float[Tensor, "joint 3"]

@@ -1,1 +1,1 @@
-"""The commands: one file each, `main(argv) -> exit code`."""
+"""The commands of the command line: one file each, with a function `main(argv) -> exit code`."""

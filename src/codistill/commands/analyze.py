@@ -1,4 +1,4 @@
-"""`codistill analyze RUN|E…`: the paper's analysis figures, from a run and its held-out images or from images given."""
+"""`codistill analyze RUN|E…`: the paper's analysis figures, for a run's held-out images or for given images."""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ from codistill.tasks.task import ImageFile
 
 
 def variance_figure(results: dict[str, ExplainedVariance], path: Path) -> None:
-    """Cumulative explained variance: teachers solid, the student's projections dashed (Fig. 4)."""
+    """Plot the cumulative explained variance: teachers solid, the student's projections dashed (Fig. 4)."""
     figure, axes = plt.subplots(figsize=(5.2, 3.6), constrained_layout=True)
     for index, (name, result) in enumerate(results.items()):
         for curve, style in ((result.teacher, "-"), (result.student, "--")):
@@ -41,7 +41,7 @@ def variance_figure(results: dict[str, ExplainedVariance], path: Path) -> None:
 
 
 def correlation_figure(pairs: list[PairCorrelation], path: Path) -> None:
-    """Correlation of loss changes per pair of teachers (Fig. 5)."""
+    """Plot the correlation of loss changes for each pair of teachers (Fig. 5)."""
     figure, axes = plt.subplots(figsize=(5.2, 0.6 + 0.5 * len(pairs)), constrained_layout=True)
     names = [f"{pair.first}\n{pair.second}" for pair in pairs]
     axes.barh(names, [pair.correlation for pair in pairs], color="C0", height=0.6)
@@ -53,7 +53,7 @@ def correlation_figure(pairs: list[PairCorrelation], path: Path) -> None:
 
 
 def analyze_run(run: Path, out: Path, command: list[str]) -> dict[str, Any]:
-    """Write all analyses that a run allows to a folder; returns the contents of analysis.json."""
+    """Write all analyses that are possible for a run to a folder; returns the content of analysis.json."""
     mpl.use("Agg")
     out.mkdir(parents=True, exist_ok=True)
     recipe = read_run_recipe(run)

@@ -1,4 +1,4 @@
-"""`codistill analyze E… --images A B …`: features, attention and nearest patches of encoders, as pictures."""
+"""`codistill analyze E… --images A B …`: pictures of encoders' features, attention and nearest patches."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +24,11 @@ from codistill.types import Tokens
 
 CELL = (256, 256)
 LINES = 20
-"""Pairs of patches that are drawn."""
+"""Number of patch pairs that are drawn."""
 
 
 def picture_of(images: Tensor) -> np.ndarray:
-    """A normalized image (1, 3, row, column) as floats in [0, 1], (row, column, 3)."""
+    """Convert a normalized image (1, 3, row, column) to floats in [0, 1], (row, column, 3)."""
     return unnormalized(images[:1].cpu())[0].permute(1, 2, 0).numpy()
 
 
@@ -46,12 +46,13 @@ def _heads_file(number: int) -> str:
 def analyze_images(
     names: Sequence[str], images: Sequence[str], size: int, block: int, out: Path, command: list[str]
 ) -> dict[str, Any]:
-    """Draw `pca.png`, `attention*.png`, `artefacts.png` and, from two images on, `nearest_patches.png`.
+    """Draw `pca.png`, `attention*.png`, `artefacts.png` and, for two or more images, `nearest_patches.png`.
 
-    Encoders without attention maps (not our vision transformers) are left out of those pictures, and listed.
+    Encoders without attention maps (all but codistill's vision transformers) are left out of the attention pictures,
+    and listed.
 
     Returns:
-        The JSON's contents.
+        The content of the JSON file.
     """
     encoders = {name: load_encoder(name) for name in names}
     seen = {name: [encoder.preprocess(image, size) for image in images] for name, encoder in encoders.items()}
@@ -74,7 +75,7 @@ def analyze_images(
 def save_register_neurons(
     names: Sequence[str], images: Sequence[str], size: int, count: int, out: Path
 ) -> dict[str, Path]:
-    """Write `register_neurons_{place}.json` of every encoder, see `encoders/test_time_register.py`; their paths."""
+    """Write `register_neurons_{place}.json` for every encoder, see `encoders/test_time_register.py`; returns paths."""
     files = {}
     for number, name in enumerate(names):
         encoder = load_encoder(name)
@@ -95,7 +96,7 @@ def _attention(
     block: int,
     out: Path,
 ) -> dict[str, Any]:
-    """The class token's attention, mean over heads side by side, and every head of each encoder."""
+    """Draw the class token's attention: the mean over heads of all encoders side by side, and each encoder's heads."""
     able = {name: encoder for name, encoder in encoders.items() if isinstance(encoder, ViTEncoder)}
     numbers: dict[str, Any] = {"without": sorted(encoders.keys() - able.keys()), "on_patches": {}}
     means: dict[str, list[np.ndarray]] = {}
@@ -118,7 +119,7 @@ def _attention(
 
 
 def _artefacts(encoders: dict[str, Encoder], images: Sequence[str], size: int, out: Path) -> dict[str, Any]:
-    """Lengths of tokens and fixed patterns of each encoder, on the images as squares; a row of maps for each."""
+    """Draw token norms and position-dependent patterns of each encoder, on square images: one row of maps each."""
     rows, numbers = [], {}
     for name, encoder in encoders.items():
         squares = [encoder.preprocess(image, (size, size)) for image in images]
@@ -145,7 +146,7 @@ def _artefacts(encoders: dict[str, Encoder], images: Sequence[str], size: int, o
 def _nearest(
     tokens: dict[str, list[Tokens]], pictures: dict[str, list[np.ndarray]], out: Path
 ) -> dict[str, Any]:
-    """Per encoder: places of the first image as colours, and the second image in the colours of its nearest patches."""
+    """Draw, per encoder, positions in the first image as colours, and the second in its nearest patches' colours."""
     rows, numbers = [], {}
     for name, (one, other, *_) in tokens.items():
         first, second = pictures[name][:2]

@@ -1,4 +1,4 @@
-"""`codistill bench PART`: dispatches to one file per benchmark."""
+"""`codistill bench PART`: calls the file of a benchmark."""
 
 from codistill.commands.dispatch import run_part
 

@@ -1,4 +1,4 @@
-"""`codistill bench encoder E…`: images per second of any encoder at given sizes, beside the floor of its products."""
+"""`codistill bench encoder E…`: images per second of any encoder at given sizes, and the floor of its products."""
 
 from dataclasses import asdict
 
@@ -26,11 +26,11 @@ AUTOCAST: dict[str, Precision] = {
     "bf16": "fp32",
     "autocast": "bf16",
 }
-"""Autocast around the pass, for each `--precision`."""
+"""Precision of autocast around the pass, for each `--precision`."""
 
 
 PHOTOGRAPHS = 8
-"""Photographs that tokens are compared on, at most."""
+"""Largest number of photographs on which tokens are compared."""
 
 
 def main(argv: list[str]) -> int:

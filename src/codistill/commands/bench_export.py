@@ -1,4 +1,4 @@
-"""`codistill bench export FILE…`: exported files beside eager PyTorch, in turns on this machine, with memory."""
+"""`codistill bench export FILE…`: time and memory of exported files compared with eager PyTorch, on this machine."""
 
 from dataclasses import asdict
 

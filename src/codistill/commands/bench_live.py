@@ -1,4 +1,4 @@
-"""`codistill bench live --perception NAME|YAML`: load on the live page's server, in a process of its own."""
+"""`codistill bench live --perception NAME|YAML`: load test of the live page's server, in a separate process."""
 
 import argparse
 import io
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 BOTH = ("segmentation", "depth")
 EAGER = 2
-"""Tabs, of many, that send without waiting."""
+"""Number of tabs, if there are several, that send without waiting for answers."""
 STARTING = 60.0
-"""Seconds from a server's saying its address to its listening there."""
+"""Largest number of seconds from a server printing its address until it listens there."""
 
 
 def main(argv: list[str]) -> int:
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
 
 
 def small_looks(edge: int) -> tuple[list[tuple[bytes, ...]], list[tuple[bytes, ...]]]:
-    """The shipped samples at this size, as JPEGs: the first picture of each, and those that are pairs."""
+    """The shipped samples at this size, as JPEGs: the first picture of each sample, and all pairs."""
     from codistill.serve.samples import Samples
 
     samples = Samples()
@@ -83,7 +83,7 @@ def small_looks(edge: int) -> tuple[list[tuple[bytes, ...]], list[tuple[bytes, .
 
 
 def _reduced(data: bytes, edge: int) -> bytes:
-    """An encoded picture as a JPEG whose longer side is `edge`."""
+    """Resize an encoded picture to a JPEG whose longer side is `edge`."""
     pixels = decode_rgb(data)
     factor = edge / max(pixels.shape[:2])
     size = (round(pixels.shape[0] * factor), round(pixels.shape[1] * factor))
@@ -94,7 +94,7 @@ def _reduced(data: bytes, edge: int) -> bytes:
 
 @contextmanager
 def _server(arguments: argparse.Namespace) -> Iterator[str]:
-    """A server in a process of its own; gives its address, and ends it."""
+    """Context with a server in a separate process; yields its address, and ends the process afterwards."""
     options = ["--port", "0", "--warm", "--device", arguments.device]
     options += ["--max-clients", str(arguments.tabs + 1), "--seconds", "120"]
     command = [sys.executable, "-m", "codistill", "serve", "--perception", arguments.perception, *options]
@@ -114,7 +114,7 @@ def _server(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _wait_for(url: str, process: subprocess.Popen[str]) -> None:
-    """Wait until a server answers: it says its address a moment before it listens there."""
+    """Wait until a server answers; it prints its address shortly before it listens there."""
     host, port = url.removeprefix("http://").rstrip("/").rsplit(":", 1)
     until = time.monotonic() + STARTING
     while process.poll() is None and time.monotonic() < until:

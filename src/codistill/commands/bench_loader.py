@@ -1,4 +1,4 @@
-"""`codistill bench loader`: images per second and core of the augmentation, beside plain torchvision v2."""
+"""`codistill bench loader`: images per second and core of the augmentation, compared with plain torchvision v2."""
 
 from rich.console import Console
 from rich.table import Table

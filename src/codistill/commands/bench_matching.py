@@ -1,4 +1,4 @@
-"""`codistill bench matching`: fast reciprocal against full mutual matching of two dense descriptor maps."""
+"""`codistill bench matching`: fast reciprocal compared with full mutual matching of two dense descriptor maps."""
 
 from dataclasses import asdict
 

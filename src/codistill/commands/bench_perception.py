@@ -1,4 +1,4 @@
-"""`codistill bench perception`: one encoder for every head beside an encoder for each."""
+"""`codistill bench perception`: the cost of one encoder for all heads, compared with an encoder for each head."""
 
 import argparse
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ def _plain(costs: Mapping[str, Cost]) -> dict[str, object]:
 
 
 def _shares(ways: Mapping[str, Cost]) -> dict[str, float | None]:
-    """Of the first way beside the last, by measure."""
+    """Ratio of the first configuration's cost to the last one's, by measure."""
     one, teachers = next(iter(ways.values())), list(ways.values())[-1]
     pairs = {
         "flops": (one.flops, teachers.flops),
@@ -77,7 +77,7 @@ def _costs_table(title: str, costs: Mapping[str, Cost]) -> Table:
 
 
 def _ways_table(title: str, ways: Mapping[str, Cost]) -> Table:
-    """Each way with its shares of the last one."""
+    """Table of all configurations, with their costs relative to the last one."""
     table = Table(title, "GFLOP", "share", "M weights", "share", "seconds", "share")
     last = list(ways.values())[-1]
     for name, cost in ways.items():

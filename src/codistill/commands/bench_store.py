@@ -1,4 +1,4 @@
-"""`codistill bench store`: what it costs to read images from a store instead of local shards."""
+"""`codistill bench store`: the cost of reading images from a remote store instead of local shards."""
 
 import argparse
 

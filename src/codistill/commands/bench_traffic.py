@@ -1,4 +1,4 @@
-"""`codistill bench traffic`: bytes that a teacher's block moves on a GPU beside its products, counted without a GPU."""
+"""`codistill bench traffic`: memory traffic of a teacher's block on a GPU besides its products; needs no GPU."""
 
 from rich.box import SIMPLE
 from rich.console import Console

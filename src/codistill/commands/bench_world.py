@@ -1,4 +1,4 @@
-"""`codistill bench world`: pictures per second of the embedded world, and the processor time that one takes."""
+"""`codistill bench world`: pictures per second of the embedded world, and processor time per picture."""
 
 import os
 
@@ -12,7 +12,7 @@ from codistill.errors import ConfigError, unknown_name
 from codistill.world.identity import DOMAINS, VIEWS
 
 WANTED = {224: 4.0, 112: 12.0}
-"""Pictures per second on two cores that the project promises, by size."""
+"""Pictures per second on two cores that the project guarantees, by size."""
 
 
 def main(argv: list[str]) -> int:

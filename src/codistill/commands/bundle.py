@@ -1,4 +1,4 @@
-"""`codistill bundle E --out DIR`, `codistill bundle MODEL --head HEAD`: a model to give away, with its card."""
+"""`codistill bundle E --out DIR`, `codistill bundle MODEL --head HEAD`: a model folder to distribute, with its card."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from codistill.weights.shipped import find_shipped
 
 
 def main(argv: list[str]) -> int:
-    """Make a model's folder, or add heads to one; returns 0.
+    """Create a model folder, or add heads to one; returns 0.
 
     Raises:
-        CodistillError: if something cannot be read, or does not belong together.
+        CodistillError: if something cannot be read, or encoder and heads do not belong together.
     """
     asked = parse(argv)
     command = ["bundle", *argv]

@@ -1,7 +1,7 @@
 """`codistill completion bash|zsh|fish`: a completion script, made from the parsers without importing PyTorch.
 
-After `codistill WORD`: the words that can come next (tasks, parts, recipes); after `--`: the flags of that command and
-task; after a flag with a fixed set of values: these; elsewhere files.
+After `codistill WORD` it completes the words that can come next (tasks, parts, recipes); after `--`, the flags of that
+command and task; after a flag with a fixed set of values, these values; elsewhere, files.
 """
 
 from codistill.commands.parsers.catalogue import CommandLine, command_lines
@@ -100,13 +100,13 @@ def script(shell: str) -> str:
 
 
 def _with_short(lines: list[CommandLine]) -> dict[str, CommandLine]:
-    """Command lines by what is typed, the short spellings included."""
+    """Command lines by the words that are typed, including short spellings."""
     typed = {" ".join(line.words): line for line in lines}
     return typed | {" ".join(line.short): line for line in lines if line.short}
 
 
 def _choices(lines: dict[str, CommandLine]) -> dict[str, list[str]]:
-    """For every set of values: the places `KEY:--flag` where it is allowed."""
+    """For every set of values, the places `KEY:--flag` where it is allowed."""
     found: dict[str, list[str]] = {}
     for key, line in lines.items():
         for flag, values in line.options.items():

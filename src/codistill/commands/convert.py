@@ -1,4 +1,4 @@
-"""`codistill convert WHAT --out DIR`: any known layout to encoder.safetensors + config.json (+ projectors)."""
+"""`codistill convert WHAT --out DIR`: converts any known layout to encoder.safetensors + config.json (+ projectors)."""
 
 from dataclasses import replace
 from pathlib import Path

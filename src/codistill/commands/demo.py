@@ -1,4 +1,4 @@
-"""`codistill demo --out DIR`: from nothing to a page on which one encoder answers everything."""
+"""`codistill demo --out DIR`: from an empty folder to a page that shows all answers of one encoder."""
 
 import logging
 import time
@@ -23,11 +23,11 @@ from codistill.weights.shipped import find_shipped, read_card
 
 MODEL = "dune-tiny"
 RIDGE_STEPS = 6
-"""Batches of training pictures for the regression from pixels."""
+"""Number of batches of training pictures for the regression from pixels."""
 
 
 def demo_recipe(out: Path, steps: int | None) -> Recipe:
-    """The demo's recipe, its world in the demo's folder."""
+    """The demo's recipe, with its world in the demo's folder."""
     recipe = replace(find_recipe("world-demo"), world_path=str(out / "world"))
     if steps is not None:
         recipe = replace(recipe, engine=replace(recipe.engine, total_steps=steps))
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     console, started = Console(stderr=True), time.monotonic()
     out: Path = arguments.out
     recipe, run = demo_recipe(out, arguments.steps), out / "run"
-    examples = example_pictures(arguments.photo)  # opened before minutes pass
+    examples = example_pictures(arguments.photo)  # report errors before the minutes of training
     perception = Perception.from_pretrained(MODEL)
     commands: list[tuple[str, str]] = []
 
@@ -110,7 +110,7 @@ def main(argv: list[str]) -> int:
 
 
 def _likeness_files(recipe: Recipe, run: Path, out: Path) -> dict[str, Path]:
-    """By teacher: a metrics file of the student's likeness to it, and of a ridge regression's from pixels."""
+    """Metrics file for each teacher: similarity of the student's prediction, and of a ridge regression from pixels."""
     files = {}
     for teacher in recipe.teachers:
         files[teacher.name] = out / f"likeness-{teacher.name}.json"

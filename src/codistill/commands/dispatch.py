@@ -1,6 +1,6 @@
-"""From a command's name to its function, by way of its parser, which imports nothing heavy.
+"""Run a command by its name: first its parser, which imports nothing heavy, then its function.
 
-A module of commands and its parser have one name: `commands/segment.py` and `commands/parsers/segment.py`.
+A command's module and its parser's module have the same name: `commands/segment.py` and `commands/parsers/segment.py`.
 """
 
 import importlib
@@ -14,8 +14,8 @@ PARSERS = "codistill.commands.parsers"
 def run(target: str, argv: list[str]) -> int:
     """Run a command, `MODULE:FUNCTION`.
 
-    `parse(argv)` of its parser comes first: it answers --help and refuses bad options before PyTorch is imported, which
-    takes seconds. The command then parses again.
+    The parser's `parse(argv)` is called first. It answers --help and refuses wrong options before PyTorch is imported,
+    which takes seconds. The command then parses the arguments again.
     """
     name = target.partition(":")[0].rpartition(".")[2]
     importlib.import_module(f"{PARSERS}.{name}").parse(argv)
@@ -23,7 +23,7 @@ def run(target: str, argv: list[str]) -> int:
 
 
 def call(target: str, argv: list[str]) -> int:
-    """Import `MODULE:FUNCTION` and call it with arguments; returns its exit code."""
+    """Import `MODULE:FUNCTION` and call it with the arguments; returns its exit code."""
     module, function = target.split(":")
     return getattr(importlib.import_module(module), function)(argv)
 
@@ -32,10 +32,10 @@ def run_part(command: str, what: str, parts: Mapping[str, str], argv: list[str])
     """Run one of a command's parts, `codistill COMMAND PART …`.
 
     Args:
-        command: its name.
-        what: the word for a part.
-        parts: by name, `MODULE:FUNCTION`.
-        argv: the part, and its arguments.
+        command: name of the command.
+        what: the word for a part in error messages.
+        parts: `MODULE:FUNCTION` by name of the part.
+        argv: the name of the part, and its arguments.
 
     Raises:
         ConfigError: for an unknown part.

@@ -58,7 +58,7 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
     if arguments.teacher:
         recipe = replace(recipe, teachers=parse_teachers(arguments.teacher))
     if arguments.source:
-        # The recipe's held-out images go with its own sources.
+        # The recipe's held-out images belong to its own sources.
         recipe = replace(
             recipe, sources=parse_sources(arguments.source), validation=(), world=None, world_path=""
         )
@@ -138,13 +138,13 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         process.on_main(lambda: ensure_world(recipe, console))
         held_out = recipe.held_out_sources if recipe.engine.validate_every else ()
         for source in (*recipe.training_sources, *held_out):
-            resolve(source, recipe.loader.remote)  # before any teacher is downloaded
+            resolve(source, recipe.loader.remote)  # reports errors before any teacher is downloaded
             process.on_main(partial(check_patterns_match, source))
         objective, fresh = build_objective(recipe, process.device)
         if process.is_main:
             _introduce(recipe, objective, fresh, process.device, console)
             _note_data(recipe, out, held_out, console)
-        process.barrier()  # teachers may be downloaded, so that some ranks are much later than others
+        process.barrier()  # ranks that download teachers may be much later than others
         part = DataPart(rank=process.rank, world_size=process.world_size, device=process.device)
         if process.device.type == "cpu":
             keep_freed_memory()
@@ -176,7 +176,7 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
 
 
 def _note_data(recipe: Recipe, out: Path, held_out: Sequence[SourceConfig], console: Console) -> None:
-    """Record what sources and teachers hold; log changes since the run was last trained."""
+    """Record the content of sources and teachers; log changes since the run was last trained."""
     make_directory(out)
     settle_run(out, recipe)
     done = checkpoints(out)

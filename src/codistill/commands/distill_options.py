@@ -1,4 +1,4 @@
-"""Teachers and sources of a command line."""
+"""Parse teachers and sources on a command line."""
 
 from codistill.data import SourceConfig
 from codistill.encoders.network import network_stride
@@ -13,7 +13,7 @@ from codistill.types import TokenKind
 
 
 def parse_teachers(texts: list[str]) -> tuple[TeacherConfig, ...]:
-    """`NAME,E[,domain=D][,kinds=cls+patch][,weight=W]` each; E as for `load_encoder`."""
+    """Parse texts `NAME,E[,domain=D][,kinds=cls+patch][,weight=W]`; E as for `load_encoder`."""
     return tuple(_teacher(text) for text in texts)
 
 
@@ -53,9 +53,9 @@ def _teacher(text: str) -> TeacherConfig:
 
 
 def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
-    """`NAME,DOMAIN,PATH[,root=DIR]` each: a folder, a list, a manifest or shards; paths or addresses.
+    """Parse texts `NAME,DOMAIN,PATH[,root=DIR]`; PATH is a folder, list, manifest or shards, as a path or an address.
 
-    `root` is the folder that the names of a list or a manifest are relative to.
+    The names in a list or a manifest are relative to `root`.
     """
     sources = []
     for text in texts:
@@ -75,7 +75,7 @@ def parse_sources(texts: list[str]) -> tuple[SourceConfig, ...]:
 
 
 def student_fields(text: str) -> list[str]:
-    """The fields that `--student E` stands for: a size of ours, or a network of timm in place of the recipe's student.
+    """The fields that `--student E` stands for: a ViT size, or a network of timm, which replaces the recipe's student.
 
     Raises:
         ConfigError: for another kind of name.
@@ -96,5 +96,5 @@ def student_fields(text: str) -> list[str]:
 
 
 def typed_fields(overrides: list[str]) -> set[str]:
-    """Dotted paths of the recipe's fields in a command line: `engine.total_steps` for `--engine.total-steps`."""
+    """Dotted paths of the recipe's fields on a command line: `engine.total_steps` for `--engine.total-steps`."""
     return {path_of_flag(text) for text in overrides if text.startswith("--")}

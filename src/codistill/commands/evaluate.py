@@ -39,8 +39,9 @@ class Plan:
 
     Attributes:
         subject: a head, a model, an encoder or a baseline.
-        record: what its head.json says; None where there is none.
-        spec, split: of the data. why: it is this split, where none was named.
+        record: content of its head.json; None where there is none.
+        spec, split: layout and folder of the data, and the split.
+        why: the reason for this split, where none was named.
         out: folder of the results.
     """
 
@@ -86,7 +87,7 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
         check_comparable(data, own.against)
     if _fits(task, asked):
         plan = _fitted(task, asked, plan, command, process)
-    if not process.is_main:  # one process scores
+    if not process.is_main:  # only one process scores
         return
     runtime = make_runtime(own, plan.out, command, process)
     model = task.load(plan.subject, test, data)
@@ -111,7 +112,7 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
         except CodistillError as error:
             problem = error
     files = write_evaluation(plan.out, task, found, data, test, about, command)
-    if problem is not None:  # hours of scoring are not lost for it
+    if problem is not None:  # hours of scoring must not be lost because of it
         text = str(problem).rstrip(".")
         raise type(problem)(f"{text}. The evaluation itself is in {plan.out}") from problem
     if own.json:
@@ -128,7 +129,7 @@ def _fits(task: Task, asked: Asked) -> bool:
 
 
 def _planned(task: Task, asked: Asked) -> Plan:
-    """The plan of the arguments; a head that is still to be fitted will be in OUT/head."""
+    """The plan for the arguments; a head that must be fitted first will be in OUT/head."""
     own, record = asked.own, None
     head = own.head
     if head is not None and (is_head(head) or not head.is_file()):
@@ -149,7 +150,7 @@ def _planned(task: Task, asked: Asked) -> Plan:
 
 
 def _fitted(task: Task, asked: Asked, plan: Plan, command: list[str], process: Process) -> Plan:
-    """The plan after fitting its head."""
+    """Fit the head; returns the plan with it."""
     head = asked.own.out / "head"
     config = resolve_fit(task, asked, plan.spec)
     if not fit_task(task, config, make_runtime(asked.own, head, command, process), process):
@@ -167,7 +168,7 @@ def _print(task: Task, found: Evaluation, data: TaskData, about: Mapping[str, An
     named = about.get("baseline") or (encoder.get("encoder") if isinstance(encoder, Mapping) else encoder)
     print(
         f"{named} on {data.spec} ({data.split}, {len(found.table)} {task.samples})"
-    )  # a table would wrap it
+    )  # not in the table, which would wrap it
     table = Table()
     for column in ("score", "value", "95 % interval"):
         table.add_column(column)

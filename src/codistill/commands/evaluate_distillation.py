@@ -61,7 +61,7 @@ def _intervals(result: PerImage, sources: Sequence[SourceConfig]) -> dict[str, I
 
 
 def _with_groups(sources: Sequence[SourceConfig], rules: Sequence[str]) -> tuple[SourceConfig, ...]:
-    """The sources with the rules of `--groups` in place of their own."""
+    """The sources with the rules of `--groups` instead of their own."""
     given: dict[str, str] = {}
     known = [source.name for source in sources]
     for rule in rules:

@@ -1,4 +1,4 @@
-"""`codistill evaluate mapfree`: locate Map-free's queries, and score the submission as the benchmark does."""
+"""`codistill evaluate mapfree`: localize Map-free's queries, and score the submission as the benchmark does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
 def _score_zip(
     split: Path, submission: Path, out: Path, about: Mapping[str, Any], command: Sequence[str]
 ) -> int:
-    """Score a submission as the benchmark does, print it, write metrics.json."""
+    """Score a submission as the benchmark does, print the scores, and write metrics.json."""
     result: SubmissionScores = score_submission(split, submission)
     scores = result.scores
     published = scores.as_published(90.0) | scores.as_published(45.0)
@@ -82,7 +82,7 @@ def _score_zip(
 
 
 def _plain(value: Any) -> Any:
-    """JSON values: text keys, null for numbers that are not finite."""
+    """Convert to JSON values: keys become text, numbers that are not finite become null."""
     if isinstance(value, dict):
         return {key if isinstance(key, str) else f"{key:g}": _plain(item) for key, item in value.items()}
     return value if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""`codistill evaluate retrieval --encoder E --captions FILE.npz --images DIR`: images of captions, and back."""
+"""`codistill evaluate retrieval --encoder E --captions FILE.npz --images DIR`: captions to images, and back."""
 
 from dataclasses import asdict
 

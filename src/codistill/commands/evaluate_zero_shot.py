@@ -1,4 +1,4 @@
-"""`codistill evaluate zero-shot --encoder E --classes FILE.npz --data folder:ROOT`: classes by embeddings of names."""
+"""`codistill evaluate zero-shot --encoder E --classes FILE.npz --data folder:ROOT`: classes by name embeddings."""
 
 from dataclasses import asdict
 

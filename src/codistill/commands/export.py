@@ -1,4 +1,4 @@
-"""`codistill export E|HEAD --out FILE`: a network as a file of other runtimes, checked against PyTorch."""
+"""`codistill export E|HEAD --out FILE`: writes a network to a file for other runtimes, checked against PyTorch."""
 
 from dataclasses import fields
 
@@ -19,10 +19,10 @@ from codistill.tasks.shared.record import write_metrics
 
 
 def main(argv: list[str]) -> int:
-    """Export, check and say what came of it; returns 0.
+    """Export a network, check the file and print the result; returns 0.
 
     Raises:
-        CodistillError: for wrong options, or if the file's numbers differ from PyTorch's.
+        CodistillError: for wrong options, or if the file's outputs differ from PyTorch's.
     """
     arguments = parse(argv)
     arguments.size = None if arguments.size is None else parse_size(arguments.size)

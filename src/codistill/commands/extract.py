@@ -1,4 +1,4 @@
-"""`codistill extract SOURCE --encoder E --out DIR`: dense features of any image source; the same command resumes."""
+"""`codistill extract SOURCE --encoder E --out DIR`: dense features of an image source; the same command resumes."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""`codistill fit TASK [RECIPE] --encoder E --data LAYOUT:FOLDER --out HEAD`: a head on an encoder; resumable."""
+"""`codistill fit TASK [RECIPE] --encoder E --data LAYOUT:FOLDER --out HEAD`: fits a head on an encoder; resumable."""
 
 from codistill.commands.parsers.fit import parse
 from codistill.commands.task_config import make_runtime, resolve_fit

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
 
 
 def _remote(options: argparse.Namespace, place: str) -> RemoteConfig:
-    """How a store is read; an image is packed once, so that by default nothing of it is kept."""
+    """How a store is read; since packing reads each image once, nothing is cached by default."""
     if options.cache_gb is not None and not (is_url(place) and options.pack):
         raise ConfigError("--cache-gb would have no effect: it is for --pack of images in a store")
     return RemoteConfig(cache_gb=options.cache_gb or 0.0)

@@ -1,7 +1,7 @@
-"""`codistill inspect WHAT`: what is in this checkpoint, run, export, head, manifest, shard, world or features folder.
+"""`codistill inspect WHAT`: the content of a checkpoint, run, export, head, manifest, shard, world or features folder.
 
 A path or a known name in; a table (or JSON) out: layout, architecture, parameters, normalization, licence, teachers.
-A file of an unknown layout is not an error here: its entries and tensors are listed.
+For a file of an unknown layout, entries and tensors are listed; it is not an error here.
 """
 
 import json
@@ -42,7 +42,7 @@ from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 
 WRAPPED = ("heads", "licence")
-"""Columns of tables whose text may take several lines."""
+"""Columns of tables whose text may wrap."""
 
 MAX_GROUPS = 12
 NOT_IN_TABLES = {
@@ -51,16 +51,16 @@ NOT_IN_TABLES = {
     "published encoders, by timm": ("encoder", "homepage", "tokens.cls"),
     "teachers": ("encoder", "patch_size"),
 }
-"""What only --json says."""
+"""Entries that only --json prints."""
 
 DATA = {".parquet": describe_manifest, ".arrow": describe_manifest, ".tar": describe_shard}
 
 
 def main(argv: list[str]) -> int:
-    """Print what is in a path or known name; returns 0.
+    """Print the content of a path or known name; returns 0.
 
     Raises:
-        CodistillError: if it is missing, damaged, or none of these, or has nothing that an option asks for.
+        CodistillError: if it is missing, damaged, or of no known kind, or lacks what an option asks for.
     """
     arguments = parse(argv)
     if arguments.what is None:
@@ -86,7 +86,7 @@ def main(argv: list[str]) -> int:
 def describe(
     what: str, *, num_heads: int | None = None, keys: bool = False, hashed: bool = False
 ) -> dict[str, Any]:
-    """Contents of a path, known name or other encoder, as plain data; lists of dictionaries become tables."""
+    """Content of a path, known name or other encoder, as plain data; lists of dictionaries become tables."""
     if what.startswith(tuple(KINDS)) or what in encoder_names():
         encoder = load_encoder(what)
         return asdict(encoder.spec) | {"parameters": encoder.num_parameters}
@@ -187,7 +187,7 @@ def _teacher_row(student: StudentWeights, teacher: dict[str, Any]) -> dict[str, 
 
 
 def _describe_contents(path: Path, error: CheckpointError, keys: bool) -> dict[str, Any]:
-    """Entries and tensors of a readable file without a known encoder, and the reason."""
+    """Entries and tensors of a readable file in which no encoder was recognized, and the reason."""
     checkpoint = read_checkpoint(path)
     described: dict[str, Any] = {"encoder": f"none: {str(error).removeprefix(f'{path}: ')}"}
     if header := read_header(path):
@@ -212,7 +212,7 @@ def _tensor_rows(tensors: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _group_rows(state: StateDict) -> list[dict[str, Any]]:
-    """Tensors by the first part of their name."""
+    """Table of the tensors, grouped by the first part of their name."""
     groups: dict[str, list[int]] = {}
     rows: list[dict[str, Any]]
     for name, tensor in state.tensors.items():
@@ -233,7 +233,7 @@ def _hashes(path: Path) -> dict[str, Any]:
 
 
 def show(description: dict[str, Any], console: Console) -> None:
-    """Plain values as one two-column table, lists of dictionaries as tables of their own."""
+    """Print plain values as one table of two columns, and each list of dictionaries as a further table."""
     facts = Table(show_header=False, box=None, pad_edge=False)
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -253,7 +253,7 @@ def show(description: dict[str, Any], console: Console) -> None:
 
 
 def _rows_table(title: str, rows: list[dict[str, Any]]) -> Table:
-    """Rows as a table, the licence last; only it and the list of heads may take several lines."""
+    """Convert rows to a table with the licence as the last column; only it and the list of heads may wrap."""
     hidden = NOT_IN_TABLES.get(title, ())
     columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in hidden]
     columns.sort(key=lambda column: column == "licence")
@@ -269,7 +269,7 @@ def _rows_table(title: str, rows: list[dict[str, Any]]) -> Table:
 
 
 def _recipe_text(recipe: dict[str, Any]) -> str:
-    """Of a whole recipe its own values; with its parts it would fill pages."""
+    """Text of a recipe's top-level values; with all parts it would fill pages."""
     own = {
         key: value for key, value in recipe.items() if isinstance(value, (str, int, float)) and value != ""
     }

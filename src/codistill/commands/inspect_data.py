@@ -38,7 +38,7 @@ def describe_manifest(path: Path) -> dict[str, Any]:
 
 
 def describe_shard(path: Path) -> dict[str, Any]:
-    """Samples, files by ending and the first few names of a tar shard (WebDataset layout).
+    """Number of samples, files by suffix, and the first few names of a tar shard (WebDataset layout).
 
     Raises:
         DataError: if the file is damaged.

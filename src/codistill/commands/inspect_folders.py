@@ -14,7 +14,7 @@ LISTED_CLASSES = 12
 
 
 def describe_folder(path: Path) -> dict[str, Any] | None:
-    """Contents of a world or a folder of features; None for any other folder.
+    """Content of a world or a folder of features; None for any other folder.
 
     Raises:
         CodistillError: if it is damaged.

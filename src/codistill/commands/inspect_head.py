@@ -12,7 +12,7 @@ _SAID_ELSEWHERE = ("encoder", "name", "licence")
 
 
 def is_fit_folder(folder: Path) -> bool:
-    """Whether a folder holds a head, or the run of an unfinished fit (not that of a student)."""
+    """Whether a folder holds a head, or the run of an unfinished fit of a head (not of a student)."""
     run = folder / "run"
     if is_head(folder) or not (run / "config.yaml").is_file():
         return is_head(folder)
@@ -51,7 +51,7 @@ def describe_head(folder: Path) -> dict[str, Any]:
 
 
 def _short(facts: dict[str, Any]) -> dict[str, Any]:
-    """The record without lists (of classes, of scores) and empty values."""
+    """The record without lists (such as classes and scores) and empty values."""
     return {
         name: value for name, value in facts.items() if value != "" and not isinstance(value, (list, dict))
     }

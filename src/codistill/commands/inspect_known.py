@@ -1,4 +1,4 @@
-"""What `codistill inspect` alone lists: models that ship, released weights, published encoders."""
+"""Lists that `codistill inspect` prints without arguments: shipped models, released weights, published encoders."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from codistill.weights.shipped import CARD, shipped_models
 
 
 def known_encoders() -> dict[str, list[dict[str, Any]]]:
-    """Tables of all of them."""
+    """Tables of all known encoders."""
     return {
         "models that ship": [shipped_row(folder) for folder in shipped_models().values()],
         "known weights": [known_row(known) for known in KNOWN.values()],
@@ -19,7 +19,7 @@ def known_encoders() -> dict[str, list[dict[str, Any]]]:
 
 
 def shipped_row(folder: Path) -> dict[str, Any]:
-    """A model that ships, from its card."""
+    """Row of a shipped model, from its card."""
     card = read_json(folder / CARD)
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     return {
@@ -32,7 +32,7 @@ def shipped_row(folder: Path) -> dict[str, Any]:
 
 
 def known_row(known: KnownWeights) -> dict[str, Any]:
-    """Released weights."""
+    """Row of released weights."""
     return {
         "name": known.name,
         "content": known.content,
@@ -46,7 +46,7 @@ def known_row(known: KnownWeights) -> dict[str, Any]:
 
 
 def published_row(model: PublishedModel) -> dict[str, Any]:
-    """An encoder that timm has."""
+    """Row of a published encoder that timm has."""
     return {
         "name": model.name,
         "licence": model.licence,

@@ -1,4 +1,4 @@
-"""What `codistill inspect` says of an exported file: its record, as facts and a table of tensors."""
+"""`codistill inspect` of an exported file: its record, as facts and a table of tensors."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Fields of configs that map names to numbers, as flags: `--distill.loss.weights cosine 1 smooth_l1 0.5`."""
+"""Flags for config fields that map names to numbers: `--distill.loss.weights cosine 1 smooth_l1 0.5`."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, get_origin
@@ -14,7 +14,7 @@ from tyro.constructors import (
 )
 
 MAPPINGS = ConstructorRegistry()
-"""`tyro.cli`'s rule for mappings: one flag takes the whole mapping, in place of one for each default name."""
+"""Rule of `tyro.cli` for mappings: one flag takes the whole mapping, instead of one flag for each default name."""
 
 
 def _mapping(texts: list[str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""`codistill pca IMAGE… --encoder E --out PNG`: look at features. Several encoders stand side by side."""
+"""`codistill pca IMAGE… --encoder E --out PNG`: features as PCA colours, with several encoders side by side."""
 
 import argparse
 import sys
@@ -29,7 +29,7 @@ def _tokens(
     images: Sequence[str],
     refused: dict[str, str],
 ) -> dict[str, tuple[Tokens, np.ndarray]]:
-    """Tokens of every image, and the prepared image; adds to `refused` why one cannot be used."""
+    """Tokens of every image, and the prepared image; reasons why an image cannot be used are added to `refused`."""
     encoder: Encoder = student.encoder if student else load_encoder(name)
     found: dict[str, tuple[Tokens, np.ndarray]] = {}
     for image in images:
@@ -48,17 +48,17 @@ def _tokens(
 
 
 def _students(encoders: Sequence[str], teacher: str) -> dict[str, Student]:
-    """Those of the encoders that are students with a projector onto this teacher, by name.
+    """The encoders that are students with a projector for this teacher, by name.
 
     Raises:
-        ConfigError: if none is.
+        ConfigError: if there is none.
     """
     found: dict[str, Student] = {}
     others: dict[str, list[str]] = {}
     for name in encoders:
         try:
             student = load_student(name)
-        except CodistillError:  # only an encoder, or another kind: load_encoder reports errors
+        except CodistillError:  # not a student: load_encoder reports errors
             continue
         if teacher in student.projectors:
             found[name] = student

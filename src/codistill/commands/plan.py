@@ -1,4 +1,4 @@
-"""`codistill plan RECIPE --gpus N`: operations, hours, loader cores and cost of a recipe, with the arithmetic shown."""
+"""`codistill plan RECIPE --gpus N`: operations, hours, loader cores and cost of a recipe, and how they follow."""
 
 import json
 
@@ -83,5 +83,5 @@ def main(argv: list[str]) -> int:
 
 
 def _count(images: float) -> str:
-    """A whole number, or a mean with one digit."""
+    """Text of a number: without decimals if it is whole, else with one."""
     return str(round(images)) if float(images).is_integer() else f"{images:,.1f}"

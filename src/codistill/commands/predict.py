@@ -40,11 +40,11 @@ def main(argv: list[str]) -> int:
 
 
 def _as_in_its_model(options: Any, head: Path | None) -> Any:
-    """The options as the perception.yaml of the head's model has them, so that `see` and `predict` find the same."""
+    """The options from the perception.yaml of the head's model, so that `see` and `predict` give the same results."""
     config = head.parent.parent / FILE if head is not None else None
     if head is None or config is None or not config.is_file():
         return options
-    heads = read_config(config).heads.values()  # by path, or by the name of another model
+    heads = read_config(config).heads.values()  # heads are given by path, or by the name of another model
     chosen = [one.options for one in heads if Path(one.path).exists() and Path(one.path).samefile(head)]
     known = {field.name for field in fields(options)}
     return replace(options, **{name: value for name, value in (chosen or [{}])[0].items() if name in known})

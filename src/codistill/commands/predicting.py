@@ -1,7 +1,7 @@
-"""What prediction commands share: finding images, naming results, and bad files among good ones.
+"""Common parts of the prediction commands: finding images, naming results, and reporting images that cannot be used.
 
-A task predicts one image; files, folders and patterns, names of results, printed lines or JSON (`--json`), and the exit
-code are handled here.
+A task predicts one image. Files, folders and patterns, the names of results, printed lines or JSON (`--json`), and the
+exit code are handled here.
 """
 
 import glob
@@ -21,21 +21,22 @@ from codistill.imaging import read_rgb
 from codistill.tasks.task import ImageFile, Predicted
 
 SOME_FAILED = 1
-"""Exit code where some images could not be used; the others' results are written."""
+"""Exit code if some images could not be used; the results of the others are written."""
 
 
 def find_images(named: Sequence[str], suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[ImageFile]:
-    """The images of files, folders and patterns, each once, in the order given.
+    """Find the images of files, folders and patterns, each once, in the order given.
 
-    Results are named like their image without its suffix; below a folder, with the path from there. Equal names keep
-    the suffix (`a.jpg` and `a.png`), the folders in which they differ, or get a number.
+    A result has the name of its image without the suffix; for images in a folder, with the path relative to that
+    folder. If names are equal, they keep the suffix (`a.jpg` and `a.png`) or the folders in which they differ, or get a
+    number.
 
     Args:
         named: files, folders, patterns.
-        suffixes: of the files that are taken from folders.
+        suffixes: suffixes of the files that are used from folders.
 
     Raises:
-        ConfigError: if a name is no file, folder or pattern, or has no image.
+        ConfigError: if a text is not a file, folder or pattern, or matches no image.
     """
     found: dict[str, tuple[Path, str]] = {}
     for name in named:
@@ -51,13 +52,13 @@ def find_images(named: Sequence[str], suffixes: Sequence[str] = IMAGE_SUFFIXES) 
 
 
 def _distinct(names: list[str], longer: list[str]) -> list[str]:
-    """The names, duplicates in their longer form; case is ignored, as some file systems do."""
+    """The names, with the longer form for duplicates; case is ignored, as in some file systems."""
     count = Counter(name.casefold() for name in names)
     return [name if count[name.casefold()] == 1 else long for name, long in zip(names, longer, strict=True)]
 
 
 def _numbered(names: list[str]) -> list[str]:
-    """The names; of those that still agree but for case, the second ends in -2, and so on."""
+    """The names; of names that are equal up to case, the second gets the suffix -2, and so on."""
     seen: Counter[str] = Counter()
     out = []
     for name in names:
@@ -67,7 +68,7 @@ def _numbered(names: list[str]) -> list[str]:
 
 
 def _meant_by(name: str, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
-    """Images, and the name of each relative to the given folder."""
+    """Images matched by a text, and the name of each relative to the given folder."""
     path = Path(name).expanduser()
     if path.is_dir():
         files = list_files(path, suffixes, deep=True)
@@ -86,10 +87,10 @@ def _meant_by(name: str, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
 
 
 def refuse_overwriting(images: Sequence[ImageFile], results: Sequence[Path]) -> None:
-    """Refuse to start where a result would take the place of an image that was given.
+    """Refuse to start if a result would overwrite one of the images.
 
     Raises:
-        ConfigError: with the name of the first.
+        ConfigError: if one would be overwritten; the text names the first.
     """
     there = [path for path in results if path.exists()]
     given = {_identity(image.path) for image in images if image.path.exists()} if there else set()
@@ -101,7 +102,7 @@ def refuse_overwriting(images: Sequence[ImageFile], results: Sequence[Path]) -> 
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Of a file, whatever its path: links and case may differ."""
+    """Identity of a file, independent of its path, which may differ by links and case."""
     found = path.stat()
     return found.st_dev, found.st_ino
 
@@ -113,13 +114,13 @@ def run_predictions(
     *,
     as_json: bool = False,
 ) -> int:
-    """Predict image by image; unusable ones are reported, and the others predicted.
+    """Predict image by image; images that cannot be used are reported and skipped.
 
     Args:
-        images: of `find_images`.
+        images: from `find_images`.
         out: the folder of results.
-        predict: pixels (row, column, 3) uint8 and the image's names to a `Predicted`. Its errors end the command: a
-            full disk, say, is not the image's fault.
+        predict: function from pixels (row, column, 3) uint8 and the image's names to a `Predicted`. Its errors end the
+            command, because they are not caused by the image (a full disk, for example).
         as_json: print one JSON object per image instead of a line of text.
 
     Returns:
@@ -145,14 +146,14 @@ def run_predictions(
 
 
 def exit_code(failed: int, total: int) -> int:
-    """0, `SOME_FAILED` if some images could not be used, 2 if none could; prints how many."""
+    """Exit code: 0, `SOME_FAILED` if some images could not be used, 2 if none could; prints how many failed."""
     if failed:
         print(f"{failed} of {total} images could not be used, see above", file=sys.stderr)
     return 0 if not failed else SOME_FAILED if failed < total else 2
 
 
 def _pixels(image: ImageFile) -> np.ndarray | str:
-    """An image's pixels (row, column, 3) uint8, or why it cannot be read, which is also reported."""
+    """An image's pixels (row, column, 3) uint8, or the reason why it cannot be read, which is also printed."""
     try:
         return read_rgb(image.path)
     except (DataError, MemoryError) as error:

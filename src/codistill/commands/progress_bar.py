@@ -1,4 +1,4 @@
-"""A bar over samples on standard error; without a terminal, a line now and then."""
+"""A progress bar over samples on standard error; without a terminal, a line from time to time."""
 
 import sys
 
@@ -9,10 +9,10 @@ from codistill.tasks.shared.progress import Lines
 
 
 class SampleProgress:
-    """A bar; call it with samples done and their number. Without a terminal it prints a line now and then.
+    """A progress bar, called with the number of finished samples and the total.
 
     Args:
-        title: of the bar.
+        title: title of the bar.
     """
 
     def __init__(self, title: str) -> None:

@@ -46,7 +46,7 @@ def _last_validation(validation: RunLogSeries, page: Page) -> None:
 
 
 def _examples(recipe: Recipe, run: Path, folder: Path) -> Path | None:
-    """Features of the first teacher and the student on a few held-out images."""
+    """Draw features of the first teacher and the student on a few held-out images."""
     paths = []
     for config in recipe.held_out_sources:
         source = open_source(config)
@@ -59,7 +59,7 @@ def _examples(recipe: Recipe, run: Path, folder: Path) -> Path | None:
         return None
     teacher = recipe.teachers[0].encoder or recipe.teachers[0].name
     size = ["--size", str(2 * recipe.image_size)]
-    with redirect_stdout(io.StringIO()):  # it says where the picture is, which goes into the page
+    with redirect_stdout(io.StringIO()):  # it prints the path of the picture, which is put into the page
         pca(
             [
                 *paths,
@@ -76,7 +76,7 @@ def _examples(recipe: Recipe, run: Path, folder: Path) -> Path | None:
 
 
 def _metrics_tables(run: Path, page: Page) -> None:
-    """Tables of the run's metrics files: any `methods → source → interval`."""
+    """Add tables of the run's metrics files of the form `methods → source → interval`."""
     for path in sorted(run.glob("*.json")):
         try:
             numbers: Any = json.loads(path.read_text())

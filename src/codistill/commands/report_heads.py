@@ -1,7 +1,7 @@
-"""`codistill report HEAD…`: one page about fitted heads: how they were fitted, curves side by side, their scores.
+"""`codistill report HEAD…`: one page about fitted heads, with the settings of their fits, training curves and scores.
 
-Folders of `codistill fit` in, an HTML page (and the curves as a PNG) out. Unfinished fits have curves too; heads
-that were not fitted in steps (k-NN), or on a cache, have none.
+Folders of `codistill fit` in, an HTML page (and the curves as a PNG) out. Unfinished fits have curves too. Heads that
+were not fitted in steps (k-NN), or were fitted on a cache, have none.
 """
 
 from collections.abc import Sequence
@@ -28,25 +28,25 @@ _COLUMNS = 3
 
 
 def has_log(folder: Path) -> bool:
-    """Whether the fit of a head went through the engine, which logs every term of the loss."""
+    """Whether a head was fitted by the engine, which logs every term of the loss."""
     return (folder / RUN / "metrics.jsonl").is_file()
 
 
 def read_curves(folder: Path) -> tuple[RunLogSeries, RunLogSeries | None]:
-    """A fit's log: of training, and of held-out data, if any."""
+    """Read a fit's log: of training, and of held-out data, if any."""
     held_out = folder / RUN / "validation.jsonl"
     return read_series(folder / RUN / "metrics.jsonl"), read_series(held_out) if held_out.is_file() else None
 
 
 def terms_of(series: Sequence[RunLogSeries]) -> list[str]:
-    """The loss and its terms, the loss first, that all fits have."""
+    """Names of the loss and those of its terms that all fits have; the loss comes first."""
     names = [n for n in series[0].values if "/" not in n and n not in _NOT_TERMS]
     shared = [n for n in names if all(n in s.values and np.isfinite(s.values[n]).any() for s in series)]
     return sorted(shared, key=lambda name: name != "loss")
 
 
 def curves_of_heads(heads: dict[str, Path], path: Path) -> None:
-    """A panel per term of the loss, a line per head (smoothed), dots for held-out data.
+    """Plot a panel per term of the loss, with a smoothed line per head, and dots for held-out data.
 
     Raises:
         ConfigError: if the heads were fitted with different losses.
@@ -79,10 +79,11 @@ def curves_of_heads(heads: dict[str, Path], path: Path) -> None:
 
 
 def limits(lines: Sequence[np.ndarray], dots: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Limits of a panel's axis: they cut the first steps' high values, so that the rest is readable, but no dot.
+    """Limits of a panel's axis, which cut off the high values of the first steps for readability, but no dot.
 
     Args:
-        lines: one per head, each with a finite value. dots: held-out data of some heads.
+        lines: one per head, each with a finite value.
+        dots: held-out data of some heads.
     """
     known = [line[np.isfinite(line)] for line in lines]
     late = [line[len(line) // 20 :] for line in known]
@@ -93,10 +94,10 @@ def limits(lines: Sequence[np.ndarray], dots: Sequence[np.ndarray]) -> tuple[flo
 
 
 def report_heads(folders: Sequence[Path], out: Path, curves: Path) -> None:
-    """Write the page, and the curves beside it.
+    """Write the page, and the file of the curves.
 
     Raises:
-        ConfigError: if two heads have one name, or the heads are of different tasks.
+        ConfigError: if two heads have the same name, or the heads are of different tasks.
         CheckpointError, DataError: if a folder cannot be read.
     """
     mpl.use("Agg")
@@ -129,7 +130,7 @@ def _facts(folder: Path) -> list[Any]:
 
 
 def _scores(heads: dict[str, Path], page: Page) -> None:
-    """Headline scores of all heads' evaluations, those on the same images in one table."""
+    """Add the headline scores of all heads' evaluations, with one table per set of images."""
     tables: dict[tuple[str, str, int], list[tuple[str, Any]]] = {}
     for name, folder in heads.items():
         for path in sorted(folder.glob("*/metrics.json")):
@@ -143,7 +144,7 @@ def _scores(heads: dict[str, Path], page: Page) -> None:
 
 
 def _evaluations(name: str, folder: Path, page: Page) -> None:
-    """Scores and pictures of every evaluation in the head's folder."""
+    """Add scores and pictures of every evaluation in the head's folder."""
     for path in sorted(folder.glob("*/metrics.json")):
         numbers = read_json(path)
         page.heading(f"{name}: {path.parent.name}")

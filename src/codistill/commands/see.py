@@ -1,4 +1,4 @@
-"""`codistill see FILE… --out DIR`: every head's answer on images and videos of your own."""
+"""`codistill see FILE… --out DIR`: every head's answer on your own images and videos."""
 
 import argparse
 import json
@@ -68,10 +68,10 @@ def _opened(arguments: argparse.Namespace) -> Perception:
 
 
 def _wanted(perception: Perception, named: Sequence[str], together: bool) -> list[str]:
-    """The heads that are asked for; all if none is named.
+    """The requested heads; all if none is named.
 
     Raises:
-        ConfigError: if there is no such head, or `--together` is missing or too much for it.
+        ConfigError: if there is no such head, or if it needs `--together` or does not support it.
     """
     wanted = [perception.known(name) for name in named]
     for name in wanted:
@@ -85,7 +85,7 @@ def _wanted(perception: Perception, named: Sequence[str], together: bool) -> lis
 def _see_image(
     perception: Perception, image: ImageFile, wanted: Sequence[str], arguments: argparse.Namespace
 ) -> bool:
-    """Write what is seen in an image; False, and a line why, if it cannot be used."""
+    """Write the answers on an image; returns False and prints the reason if it cannot be used."""
     try:
         scene = perception(image.path, want=wanted, focal=arguments.focal)
     except DataError as error:
@@ -108,7 +108,7 @@ def _see_image(
 def _see_together(
     perception: Perception, images: Sequence[ImageFile], wanted: Sequence[str], arguments: argparse.Namespace
 ) -> None:
-    """Write what heads for several images say; all must be usable.
+    """Write the joint answers of heads that see several images together; all images must be usable.
 
     Raises:
         ConfigError: if no head sees images together.

@@ -1,4 +1,4 @@
-"""A video for `codistill see`: an annotated MP4, and one JSON line for every frame."""
+"""Process a video for `codistill see`: an annotated MP4, and one JSON line for every frame."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ from codistill.tasks.task import ImageFile
 def see_video(
     perception: Perception, video: ImageFile, wanted: Sequence[str], arguments: argparse.Namespace
 ) -> bool:
-    """Write what is seen in a video; False, and a line why, if it cannot be used.
+    """Write the answers on a video; returns False and prints the reason if it cannot be used.
 
     Raises:
         WriteError: if a file cannot be written.
@@ -55,7 +55,7 @@ def _annotated(
     shown: Path,
     told: Path,
 ) -> tuple[int, dict[str, float]]:
-    """Number of frames, and seconds by stage over all of them; colours keep the first frame's ranges."""
+    """Write the frames; returns their number and the total seconds by stage. Colour ranges are the first frame's."""
     first: Scene | None = None
     seconds: dict[str, float] = {}
     count = 0

@@ -1,4 +1,4 @@
-"""`codistill serve --perception NAME|YAML`: the live page, and REST beside it."""
+"""`codistill serve --perception NAME|YAML`: serves the live page and the REST API."""
 
 import logging
 
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     check_extra()
     from codistill.perception.perception import Perception
     from codistill.perception.pretrained import find_perception
-    from codistill.serve.run import serve  # the extra `serve`
+    from codistill.serve.run import serve  # needs the extra `serve`
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     print(f"loading {arguments.perception} …", flush=True)

@@ -1,4 +1,4 @@
-"""Names of runs for tables and folders: the last parts of their paths, as many as tell all of them apart."""
+"""Short names of runs for tables and folders: as many last parts of their paths as make them distinct."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from codistill.errors import ConfigError
 
 
 def short_names(runs: Sequence[str]) -> list[str]:
-    """`training` of one run; of several of that name `row1/0/training`, `row2/0/training`.
+    """Names such as `training` for one run, or `row1/0/training`, `row2/0/training` for several of that name.
 
     Raises:
         ConfigError: if a run is named twice.

@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     """Shrink an encoder and write it as an export folder; returns 0.
 
     Raises:
-        CodistillError: if encoder or images cannot be read or do not suit, or the folder cannot be written.
+        CodistillError: if encoder or images cannot be read or are unsuitable, or the folder cannot be written.
     """
     arguments = parse(argv)
     if arguments.out.exists() and not arguments.overwrite:
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
             f"{encoder.spec.name} is not one of codistill's own vision transformers; only these can be shrunk"
         )
     teacher = arguments.teacher or encoder.spec.name.replace(".", "_")
-    if "." in teacher:  # refused now, not after minutes
+    if "." in teacher:  # refused before minutes of work
         raise ConfigError(f"--teacher {teacher!r}: a teacher's name must not hold a dot")
     source = open_source(SourceConfig(name="images", path=arguments.images))
     patch = encoder.spec.patch_size
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
 
 
 def _images(source: Source, arguments: argparse.Namespace, size: int, device: torch.device) -> list[Tensor]:
-    """Evenly spread images, in batches; those that do not decode are left out."""
+    """Evenly spaced images of a source, in batches; those that do not decode are left out."""
     count = min(arguments.count, len(source))
     numbers = [index * len(source) // count for index in range(count)]
     ranges = [

@@ -1,4 +1,4 @@
-"""`codistill study run|tables|show`: rows x seeds x evaluations, cell by cell, and tables of what came out."""
+"""`codistill study run|tables|show`: runs a study of rows x seeds x evaluations, and makes tables of its results."""
 
 import argparse
 import io
@@ -31,7 +31,7 @@ from codistill.study.shown import shown_time
 from codistill.tasks.registry import find_task
 
 FAILED = 1
-"""Exit code where cells failed."""
+"""Exit code if cells failed."""
 
 
 def main(argv: list[str]) -> int:
@@ -84,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _told(outcome: Outcome, why: Mapping[str, str]) -> int:
-    """Print how a call ended; its exit code."""
+    """Print how a call ended; returns its exit code."""
     print(f"{len(outcome.finished)} cells finished", end="")
     print(f", {len(outcome.failed)} failed, {len(outcome.waiting)} left" if outcome.failed else "")
     for name in outcome.failed:
@@ -97,10 +97,10 @@ def _told(outcome: Outcome, why: Mapping[str, str]) -> int:
 
 
 def resolve_evaluation(words: Sequence[str]) -> Mapping[str, Any]:
-    """The configs of an evaluation's command line, without places: what `fit` and test are, and what is scored.
+    """The configs that an evaluation's command line gives for fit and test, and what is scored; without paths.
 
     Raises:
-        ConfigError: for anything wrong in it.
+        ConfigError: if the command line is wrong.
     """
     said = io.StringIO()
     try:
@@ -123,10 +123,10 @@ def resolve_evaluation(words: Sequence[str]) -> Mapping[str, Any]:
 
 
 def check_finished(cells: Sequence[Cell], folder: StudyFolder) -> None:
-    """Refuse finished cells that were made with other options than the study has now.
+    """Refuse finished cells that were computed with other options than those of the present study.
 
     Raises:
-        ConfigError: with the first differences of each, and what to do.
+        ConfigError: if there is such a cell; the text says the first differences of each, and what to do.
     """
     wrong = []
     for cell in cells:
@@ -150,7 +150,7 @@ def _print_plan(
     rate: float | None,
     device: DeviceChoice,
 ) -> None:
-    """What is left: a line for all seeds of a row's training or evaluation."""
+    """Print what is left to do: one line for all seeds of a row's training or evaluation."""
     left = [cell for cell in cells if read_cell(folder, cell.name) is None]
     expected = estimates(study, cells, folder, rate, device)
     groups: dict[tuple[str, str], list[Cell]] = {}

@@ -1,4 +1,4 @@
-"""`codistill study show DIR [--follow]`: what is finished, running, failed and left, in one table."""
+"""`codistill study show DIR [--follow]`: one table of the finished, running, failed and remaining cells."""
 
 import time
 from pathlib import Path
@@ -15,11 +15,11 @@ from codistill.study.results import open_results
 from codistill.study.shown import shown_time
 
 EVERY = 3.0
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 
 
 def show_study(folder: Path, *, follow: bool) -> int:
-    """Print the state of a study's folder; with `follow` again and again until nothing is left."""
+    """Print the state of a study's folder; with `follow`, repeat it until nothing is left."""
     results = open_results(folder)
 
     def look() -> Progress:
@@ -57,7 +57,7 @@ def _running(cell: CellState) -> Text:
 
 
 def _grid(progress: Progress) -> Table:
-    """Rows and evaluations, with a mark for each seed."""
+    """Table of rows and evaluations, with a mark for each seed."""
     marks: dict[str, dict[str, str]] = {}
     for cell in progress.cells:
         parts = cell.name.split("/")

@@ -1,4 +1,4 @@
-"""`codistill study tables DIR`: Markdown, LaTeX, HTML and a metrics file of what is finished."""
+"""`codistill study tables DIR`: Markdown, LaTeX, HTML and a metrics file of the finished cells."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""From a command line to a task's config, test options and features; where and how to compute."""
+"""Build a task's config, test options, features and runtime from a command line."""
 
 import io
 import logging
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
-    """A config with the fields of the command line.
+    """A config with the fields from the command line.
 
     Raises:
         ConfigError: if they contradict each other.
@@ -41,14 +41,14 @@ def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
         error: BaseException | None = stop
         while error is not None and not isinstance(error, ConfigError):
             error = error.__context__
-        if error is not None:  # tyro puts it into a frame, and ends the process
+        if error is not None:  # tyro would print it in a frame and end the process
             raise error from None
         sys.stderr.write(said.getvalue())
         raise
 
 
 def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfig:
-    """Features with the command line's fields; a projector brings its own level.
+    """Features with the fields from the command line; `--projector` replaces a level chosen before.
 
     Raises:
         ConfigError: if they contradict each other, or one has no effect.
@@ -67,10 +67,10 @@ def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfi
 
 
 def typed_features(task: Task, head: Path | None, flags: Sequence[str]) -> FeatureConfig | None:
-    """The command line's features over a head's, else over the task's first recipe; None if none are given.
+    """Features from the command line, completed by those of a head or the task's first recipe; None if none are given.
 
     Raises:
-        CheckpointError, ConfigError: if the head is damaged, or for another task.
+        CheckpointError, ConfigError: if the head is damaged, or of another task.
     """
     if not flags:
         return None
@@ -81,7 +81,7 @@ def typed_features(task: Task, head: Path | None, flags: Sequence[str]) -> Featu
 
 
 def resolve_fit(task: Task, asked: Asked, data: str | None) -> HeadFit:
-    """The requested fit: a recipe with data, features and fields of the command line.
+    """The requested fit: a recipe with data, features and fields from the command line.
 
     Raises:
         ConfigError: for an unknown recipe or an invalid field.
@@ -92,7 +92,7 @@ def resolve_fit(task: Task, asked: Asked, data: str | None) -> HeadFit:
     features = with_features(config.features, asked.flags.features)
     partial = config.partial or getattr(
         asked.own, "partial", False
-    )  # of `evaluate`: of what is scored, and this
+    )  # `evaluate --partial` applies to the fit as well
     config = replace(config, features=features, data=data or config.data, partial=partial)
     return with_flags(config, asked.flags.fitting, f"codistill fit {task.name}")
 
@@ -104,7 +104,7 @@ def make_runtime(asked: Any, out: Path, command: Sequence[str], process: Process
         asked: the command's own options.
         out: the folder of the head.
         command: the command line, for provenance.
-        process: this one; None: the only one.
+        process: this process; None: the only one.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     return Runtime(

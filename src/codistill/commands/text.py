@@ -1,4 +1,4 @@
-"""`codistill text TOWER --classes FILE --out FILE.npz`: embeddings of texts, for evaluations that compare with them."""
+"""`codistill text TOWER --classes FILE --out FILE.npz`: text embeddings, for evaluations that compare with them."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
 def class_vectors(
     tower: TextTower, rows: list[tuple[str, str]], templates: tuple[str, ...], batch_size: int
 ) -> Tensor:
-    """(class, text, channel): every template around all words of a class; fewer words than others repeat."""
+    """Embeddings (class, text, channel) of every template with all words of a class; words repeat to fill the axis."""
     words = [[word.strip() for word in text.split(";") if word.strip()] for _, text in rows]
     most = max(len(of) for of in words)
     texts = [
@@ -65,20 +65,20 @@ def class_vectors(
 
 
 def embed(tower: TextTower, texts: list[str], batch_size: int) -> Tensor:
-    """(text, channel), fp32."""
+    """Embed texts: (text, channel), fp32."""
     parts = [tower.embed(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
     return torch.cat(parts)
 
 
 def read_rows(path: Path, *, captions: bool = False) -> list[tuple[str, str]]:
-    """Pairs of a key and a text: of lines `KEY<tab>TEXT`, or `KEY`, whose text is itself with spaces for underscores.
+    """Read pairs of a key and a text from lines `KEY<tab>TEXT`, or `KEY`, whose text is the key with spaces for `_`.
 
     Args:
-        path: of the file.
-        captions: keys are images, whose names are no captions: every line needs its tab.
+        path: path of the file.
+        captions: the keys are names of images, which cannot serve as captions, so that every line needs its tab.
 
     Raises:
-        DataError: if the file cannot be read, or holds nothing, or a key has no words.
+        DataError: if the file cannot be read, or is empty, or a key has no words.
     """
     rows: list[tuple[str, str]] = []
     for line in _lines(path):
@@ -93,10 +93,10 @@ def read_rows(path: Path, *, captions: bool = False) -> list[tuple[str, str]]:
 
 
 def read_templates(path: Path | None) -> tuple[str, ...]:
-    """Templates of a file; None: the one that is usual for photographs.
+    """Read templates from a file; for None, the usual template for photographs.
 
     Raises:
-        DataError: if one has no place for the words.
+        DataError: if a template has no placeholder for the words.
     """
     if path is None:
         return TEMPLATES

@@ -1,4 +1,4 @@
-"""`codistill verify DIR`: numerical compatibility with the published implementations, one line a check.
+"""`codistill verify DIR`: numerical compatibility with the published implementations, one line per check.
 
 Exit code 0 if everything passed, 1 if a check failed, 2 if the folder itself is damaged.
 """
@@ -17,7 +17,7 @@ from codistill.verify.suite import SUITES, run_suite
 from codistill.weights.shipped import CARD, model_folders
 
 MODELS = Path("models")
-"""Those that ship with the library, if there is no such folder here."""
+"""The folder of models; the library's shipped models are checked if it does not exist here."""
 MARKS = {"passed": "ok    ", "failed": "FAILED", "absent": "absent"}
 
 
@@ -66,7 +66,7 @@ def _plain(result: CheckResult) -> dict[str, Any]:
 
 
 def _suites(folder: Path) -> list[str]:
-    """A folder holds models or recorded numbers."""
+    """The suites for a folder, which holds either models or recorded numbers."""
     if any(folder.glob(f"*/{CARD}")):
         return [str(MODELS)]
     return [name for name in SUITES if name != str(MODELS)]

@@ -1,4 +1,4 @@
-"""`codistill world build|show|check|describe|things`: make the embedded world, show it, check it, use its contents."""
+"""`codistill world build|show|check|describe|things`: builds, shows, checks and describes the embedded world."""
 
 import argparse
 import json
@@ -40,7 +40,7 @@ _COLUMNS = (
 
 
 def main(argv: list[str]) -> int:
-    """Run one of the commands; 1 if a check failed."""
+    """Run one of the commands; returns 1 if a check failed."""
     arguments = parse(argv)
     return {"build": _build, "show": _show, "check": _check, "describe": _describe, "things": _things}[
         arguments.command

@@ -1,4 +1,4 @@
-"""The embedded world that a recipe needs, built with a progress bar if missing or unfinished."""
+"""Build the embedded world that a recipe needs, with a progress bar, if it is missing or unfinished."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""The demo: a student distilled live from specialists that ship, and all that one encoder says, as a page."""
+"""The demo page: a student distilled live from shipped specialists, and all answers of one encoder's heads."""

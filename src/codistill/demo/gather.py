@@ -1,4 +1,4 @@
-"""What the demo's page needs, from the files that the commands have written and the pictures that there are."""
+"""Gather the content of the demo page from the files that the commands have written, and from example pictures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ from codistill.tasks.registry import find_task
 
 SHEET_ROWS = 4
 SHEET_SIZE = 224
-"""Pixels at which features are compared."""
+"""Size of the images, in pixels, at which features are compared."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Pictures to look at, (row, column, 3) uint8.
+    """Example pictures, (row, column, 3) uint8.
 
     Attributes:
-        single: (what it is, the picture).
+        single: single pictures, each with a description.
         pair: two views of one place.
     """
 
@@ -39,7 +39,7 @@ class Examples:
 
 
 def example_pictures(photographs: Sequence[Path]) -> Examples:
-    """Rendered pictures that ship, and photographs: given ones, else the portrait that comes with matplotlib.
+    """Shipped rendered pictures, and photographs: the given ones, or else the portrait that comes with matplotlib.
 
     Raises:
         DataError: if a photograph cannot be read.
@@ -61,7 +61,7 @@ def example_pictures(photographs: Sequence[Path]) -> Examples:
 
 
 def _portrait() -> list[tuple[str, np.ndarray]]:
-    """Grace Hopper's official portrait (US Navy, public domain), a part of matplotlib's installation."""
+    """Grace Hopper's official portrait (US Navy, public domain), which matplotlib's installation contains."""
     path = resources.files("matplotlib") / "mpl-data" / "sample_data" / "grace_hopper.jpg"
     try:
         return [
@@ -70,12 +70,12 @@ def _portrait() -> list[tuple[str, np.ndarray]]:
                 decode_rgb(path.read_bytes(), name="grace_hopper.jpg"),
             )
         ]
-    except OSError:  # distributions may leave matplotlib's samples out
+    except OSError:  # some distributions leave out matplotlib's samples
         return []
 
 
 def taught(run: Path) -> list[Taught]:
-    """The teachers of a run with their curves, averaged over about sixty stretches.
+    """The teachers of a run with their loss curves, averaged over about sixty intervals.
 
     Raises:
         DataError: if the run has no log.
@@ -103,10 +103,10 @@ def taught(run: Path) -> list[Taught]:
 
 
 def likeness_of(files: Mapping[str, Path]) -> tuple[dict[str, dict[str, Interval]], int]:
-    """By student and teacher, and the number of images.
+    """Similarity of predictions to the teacher's tokens, by student and teacher, and the number of images.
 
     Args:
-        files: by teacher, what `codistill evaluate distillation --teacher` has written.
+        files: by teacher, the file that `codistill evaluate distillation --teacher` has written.
     """
     found: dict[str, dict[str, Interval]] = {}
     images = 0
@@ -119,7 +119,7 @@ def likeness_of(files: Mapping[str, Path]) -> tuple[dict[str, dict[str, Interval
 
 
 def sheet_of(recipe: Recipe, run: Path, model: str, pictures: Sequence[np.ndarray]) -> FeatureSheet:
-    """Features of the recipe's teachers, the model and the run's student."""
+    """Features of the recipe's teachers, of the model and of the run's student."""
     encoders: dict[str, Encoder] = {
         teacher.name: load_encoder(teacher.encoder or teacher.name) for teacher in recipe.teachers
     }
@@ -128,7 +128,7 @@ def sheet_of(recipe: Recipe, run: Path, model: str, pictures: Sequence[np.ndarra
 
 
 def card_scores(card: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """The headline scores of a model's heads: (head, score, value, what it was measured on)."""
+    """The headline scores of a model's heads: (head, score, value, data on which it was measured)."""
     rows = []
     for head, facts in card["heads"].items():
         columns = find_task(head).columns
@@ -144,7 +144,7 @@ def card_scores(card: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def _square(picture: np.ndarray) -> np.ndarray:
-    """The middle of a picture, for a portrait its upper part."""
+    """Crop a picture to its middle square, or to its upper one if it is taller than wide."""
     side = min(picture.shape[:2])
     left = (picture.shape[1] - side) // 2
     return picture[:side, left : left + side]

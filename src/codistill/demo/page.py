@@ -1,4 +1,4 @@
-"""The demo's page: one HTML file with its pictures, styles and script inside; asks for nothing from outside."""
+"""Build the demo page: one HTML file that contains its pictures, styles and script, and loads nothing else."""
 
 import base64
 import html
@@ -17,7 +17,7 @@ from codistill.weights.licences import licences_of
 
 TITLE = "One encoder. Every answer."
 _REACH = 32767
-"""Coordinates of points are sent as 16-bit integers."""
+"""Largest value of a point's coordinate, stored as a 16-bit integer."""
 
 
 def demo_page(story: Story) -> str:
@@ -63,7 +63,7 @@ def _hero(story: Story) -> str:
 
 
 def _stage(seen: Sequence[Seen]) -> str:
-    """Pictures on top of each other, with buttons for the views and for the pictures."""
+    """HTML of the pictures, stacked, with buttons to choose picture and view."""
     frames, picks = [], []
     for number, one in enumerate(seen):
         images = "".join(
@@ -85,7 +85,7 @@ def _stage(seen: Sequence[Seen]) -> str:
 
 
 def _said(one: Seen, view: str) -> str:
-    """The line below a view: of the image what it is, else what the head says."""
+    """The line below a view: the image's title, or the head's answer."""
     return one.title if view == "image" else one.said.get(view, "")
 
 
@@ -125,7 +125,7 @@ def _teacher(one: Taught) -> str:
 
 
 def _curve(steps: np.ndarray, losses: np.ndarray) -> str:
-    """A line of a teacher's loss, its first and last value beside it."""
+    """Plot of a teacher's loss, with its first and last value."""
     if len(steps) < 2:
         return ""
     low, high = float(losses.min()), float(losses.max())
@@ -194,7 +194,7 @@ def _space(story: Story) -> str:
 
 
 def _canvas(cloud: Cloud) -> str:
-    """Points about their middle, in 16-bit integers; their reach is the distance that 95 % of them keep."""
+    """Canvas of points about their centre, as 16-bit integers, scaled by the distance within which 95 % of them lie."""
     middle = np.median(cloud.points, axis=0) if len(cloud.points) else np.zeros(3)
     centred = cloud.points - middle
     reach = float(np.quantile(np.abs(centred), 0.95)) if len(centred) else 1.0

@@ -1,4 +1,4 @@
-"""Pictures for the demo's page: every answer of one encoder, features of several, points to turn by hand."""
+"""Pictures for the demo page: all answers of one encoder's heads, features of several encoders, a point cloud."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,13 +23,13 @@ POINTS = 16_000
 
 @dataclass(frozen=True)
 class Seen:
-    """One image with everything that one pass says of it.
+    """One image with all answers of one pass.
 
     Attributes:
-        title: what the image is.
+        title: description of the image.
         views: (row, column, 3) uint8 by name; `image` first, then `features`, then the heads.
-        said: a line for each head.
-        seconds: by stage, `encode` and each head.
+        said: a line of text for each head.
+        seconds: seconds by stage: `encode` and each head.
     """
 
     title: str
@@ -40,13 +40,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Cloud:
-    """Coloured points to turn, and the two pictures that they come from.
+    """A coloured point cloud, and the two pictures from which it was reconstructed.
 
     Attributes:
         points: (point, 3), metres, x right, y down, z forward.
         colours: (point, 3) uint8.
         pair: the two images.
-        said: a line about the reconstruction.
+        said: a line of text about the reconstruction.
     """
 
     points: Float[np.ndarray, "point 3"]
@@ -57,11 +57,11 @@ class Cloud:
 
 @dataclass(frozen=True)
 class FeatureSheet:
-    """Features as colours: a row for every image, a column for every encoder.
+    """Features as colours, with a row for every image and a column for every encoder.
 
     Attributes:
-        names: of the columns; the first is the image itself.
-        rows: of each image, its pictures (row, column, 3) uint8.
+        names: names of the columns; the first is the image itself.
+        rows: for each image, its pictures (row, column, 3) uint8.
     """
 
     names: tuple[str, ...]
@@ -69,13 +69,13 @@ class FeatureSheet:
 
 
 def see_everything(perception: Perception, image: ImageLike, title: str) -> Seen:
-    """One pass over an image, and what every head for single images says.
+    """Run the encoder once on an image; returns the answers of all heads for single images.
 
     Raises:
         DataError: if the image cannot be used.
     """
     wanted = [name for name in perception.heads if not perception.together(name)]
-    perception(image, want=wanted)  # the first call of a process pays for what later ones do not
+    perception(image, want=wanted)  # a first call, whose one-time costs must not be measured
     scene = perception(image, want=wanted)
     seconds = {stage: scene.seconds[stage] for stage in ("encode", *wanted)}
     views = {name: _sized(scene.draw(name)) for name in (IMAGE, FEATURES, *wanted)}
@@ -83,7 +83,7 @@ def see_everything(perception: Perception, image: ImageLike, title: str) -> Seen
 
 
 def reconstruct_pair(perception: Perception, first: ImageLike, second: ImageLike) -> Cloud | None:
-    """Points of two images of one place, seen at the size that the head was fitted on; None without a head for pairs.
+    """Reconstruct points from two images of one place, at the size of the head's fit; None without a two-view head.
 
     Raises:
         DataError: if an image cannot be used.
@@ -104,12 +104,12 @@ def reconstruct_pair(perception: Perception, first: ImageLike, second: ImageLike
 def features_beside(
     encoders: Mapping[str, Encoder], images: Sequence[np.ndarray], *, size: int
 ) -> FeatureSheet:
-    """The first three principal components of each encoder's patches; one basis an encoder, axes brought in line.
+    """Draw the first three principal components of each encoder's patches: one basis per encoder, with aligned axes.
 
     Args:
-        encoders: by the name of their column.
+        encoders: encoders by the name of their column.
         images: (row, column, 3) uint8, square.
-        size: pixels at which each is seen, rounded down to whole patches.
+        size: size in pixels to which images are resized, rounded down to whole patches.
     """
     columns = []
     for encoder in encoders.values():

@@ -1,4 +1,4 @@
-"""What the demo's page tells, gathered: values only, so that the page can be made and tested without a run."""
+"""The content of the demo page as plain values, so that the page can be made and tested without a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Taught:
     """A teacher of the live distillation.
 
     Attributes:
-        name, encoder, domain, licence: as the run describes it.
-        steps, losses: of the run, the same number of each.
+        name, encoder, domain, licence: as in the run's description.
+        steps, losses: steps of the run, and the loss at each.
     """
 
     name: str
@@ -29,20 +29,20 @@ class Taught:
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """Everything on the page.
+    """The content of the page.
 
     Attributes:
-        model: name of the model that answers.
-        facts: of `Perception.describe`.
-        scores: of the model's heads: (head, score, value with its interval, what it was measured on).
+        model: name of the model that gives the answers.
+        facts: result of `Perception.describe`.
+        scores: scores of the model's heads: (head, score, value with its interval, data on which it was measured).
         seen: images with all answers.
-        cloud: points of a pair, or None without a head for pairs.
+        cloud: points of a pair, or None without a two-view head.
         sheet: features of teachers and students.
-        teachers: of the live distillation.
-        steps, batch, seconds: of the live distillation.
-        likeness: by student and teacher: cosine of its prediction to the teacher's tokens on held-out images.
-        held_out: how many images that were.
-        commands: (what a step does, its command).
+        teachers: teachers of the live distillation.
+        steps, batch, seconds: steps, batch size and duration of the live distillation.
+        likeness: by student and teacher, the cosine of its prediction to the teacher's tokens on held-out images.
+        held_out: number of these images.
+        commands: (description of a step, its command).
         took: seconds of the whole demo.
     """
 

@@ -1,7 +1,7 @@
-"""Whether an exported file computes what eager PyTorch computes in fp32: cases in, a `Check` per output out.
+"""Compare an exported file with eager PyTorch in fp32: cases in, a `Check` per output out.
 
-Differences count relative to the root mean square of the eager output: relative to each number they would be infinite
-where it is 0, relative to the largest one outliers would hide them.
+Differences are relative to the root mean square of the eager output. Relative to each number they would be infinite
+where it is 0; relative to the largest number they would be hidden by outliers.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,19 +16,19 @@ from codistill.nn.seeded import seeded
 from codistill.programs.record import Check, PrecisionName
 
 Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
-"""Inputs by name to outputs by name."""
+"""Function from inputs by name to outputs by name."""
 
 Pictures = Callable[[int, int, int], Tensor]
-"""A number of images, rows and columns in pixels, to (batch, row, column, 3) uint8."""
+"""Function from a number of images, and rows and columns in pixels, to (batch, row, column, 3) uint8."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs to compare on.
+    """Inputs on which outputs are compared.
 
     Attributes:
-        about: in words.
-        inputs: by name.
+        about: description in words.
+        inputs: inputs by name.
     """
 
     about: str
@@ -37,13 +37,13 @@ class Case:
 
 @dataclass
 class Differences:
-    """Sums over cases, of one tensor."""
+    """Differences of one output: the largest values over all cases."""
 
     largest: float = 0.0
     mean: float = 0.0
 
     def see(self, found: Tensor, wanted: Tensor) -> None:
-        """Add one case; anything that is not finite in one of the two alone counts as infinite."""
+        """Add one case; an element that is not finite in only one of the two counts as an infinite difference."""
         if found.shape != wanted.shape:
             self.largest = self.mean = float("inf")
             return
@@ -65,7 +65,10 @@ def _ratio(difference: float, scale: float) -> float:
 
 
 def sizes_to_check(config: ExportConfig, patch_size: int, native: int | None, least: int = 1) -> list[Sizes]:
-    """Sizes of the cases: small, wide, tall, and the encoder's native square, which it treats by itself."""
+    """Sizes of the cases: wide, tall, and the native square, for which position embeddings are not resized.
+
+    There is only one size if the export fixes it.
+    """
     batches = (1, 2, 3) if config.batch is None else (config.batch,) * 3
     if config.size is not None:
         rows, columns = (side // patch_size for side in config.size)
@@ -74,13 +77,13 @@ def sizes_to_check(config: ExportConfig, patch_size: int, native: int | None, le
         side = (native or 16 * patch_size) // patch_size
         grids = [(max(least, 6), 9), (11, max(least, 4)), (side, side)]
     chosen = [Sizes(batch=batches[place % 3], rows=r, columns=c) for place, (r, c) in enumerate(grids)]
-    if config.size is None:  # the largest one alone
+    if config.size is None:  # the largest size with one image
         chosen[-1] = Sizes(batch=batches[0], rows=grids[-1][0], columns=grids[-1][1])
     return chosen
 
 
 def cases(network: Exportable, sizes: Iterable[Sizes], pictures: Pictures, about: str) -> list[Case]:
-    """Random and real inputs of every size."""
+    """Cases of every size, with random inputs and with pictures."""
     patch, found = network.about.patch_size, []
     for index, size in enumerate(sizes):
         shape = (size.batch, size.rows * patch, size.columns * patch)
@@ -93,7 +96,7 @@ def cases(network: Exportable, sizes: Iterable[Sizes], pictures: Pictures, about
 
 
 def eager(network: Exportable) -> Run:
-    """The network itself, run by PyTorch."""
+    """Run the network itself in PyTorch."""
 
     def run(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         with torch.inference_mode():
@@ -114,5 +117,5 @@ def compare(found: Run, wanted: Run, names: Sequence[str], given: Iterable[Case]
 
 
 def measure(check: Check, precision: PrecisionName) -> float:
-    """What the tolerance is for: the largest difference; the mean one for int8, whose outliers are many."""
+    """The difference to which the tolerance applies: the largest one, or for int8, with its outliers, the mean one."""
     return check.mean if precision == "int8" else check.largest

@@ -1,4 +1,4 @@
-"""A classifier of whole images (linear, or nearest neighbours) with its encoder, for export: a score per class out."""
+"""Export of an image classifier (linear, or nearest neighbours) with its encoder: images in, scores per class out."""
 
 from pathlib import Path
 from typing import Literal
@@ -18,10 +18,11 @@ from codistill.tasks.task import Subject
 
 
 class LinearScores(nn.Module):
-    """Vectors (image, channel) to logits (image, class).
+    """Map vectors (image, channel) to logits (image, class).
 
     Args:
-        weight: (class, channel). bias: (class,).
+        weight: (class, channel).
+        bias: (class,).
     """
 
     weight: Tensor
@@ -37,12 +38,14 @@ class LinearScores(nn.Module):
 
 
 class NeighbourVotes(nn.Module):
-    """Vectors (image, channel) to shares of the votes (image, class), for each number of neighbours.
+    """Map vectors (image, channel) to shares of the votes (image, class), for each number of neighbours.
 
     Args:
-        bank: (neighbour, channel) of length 1. labels: (neighbour,) their classes.
+        bank: (neighbour, channel), vectors of length 1.
+        labels: (neighbour,), their classes.
         num_classes: number of classes.
-        neighbours: numbers of voters. temperature: of the votes.
+        neighbours: numbers of neighbours that vote.
+        temperature: temperature of the votes.
     """
 
     bank: Tensor
@@ -69,17 +72,17 @@ class NeighbourVotes(nn.Module):
 
 
 class ExportedClassifier(OnLevels):
-    """Images or pixels to `logits` (batch, class), or to `votes_K` (batch, class) for each number K of neighbours.
+    """Map images or pixels to `logits` (batch, class), or to `votes_K` (batch, class) for each number K of neighbours.
 
-    Resizing and the centre crop of the fit stay outside; the ports say at which size the images were seen.
+    Resizing and centre crop, as in the fit, are not part of the graph; the ports say the size of the fit's images.
 
     Args:
         task: `linear` or `knn`.
-        folder: of the head.
-        config: of the export.
+        folder: folder of the head.
+        config: options of the export.
 
     Raises:
-        ConfigError: for options that do not fit.
+        ConfigError: for options that do not apply.
     """
 
     def __init__(self, task: Literal["linear", "knn"], folder: Path, config: ExportConfig) -> None:

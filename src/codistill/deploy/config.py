@@ -1,4 +1,4 @@
-"""What `codistill export` is asked for."""
+"""Options of `codistill export`."""
 
 import math
 from dataclasses import dataclass
@@ -9,32 +9,32 @@ from codistill.programs.record import FormatName, PrecisionName
 
 Takes = Literal["images", "pixels", "tokens"]
 SUFFIX: dict[FormatName, str] = {"onnx": ".onnx", "torch-export": ".pt2", "aoti": ".pt2"}
-"""Formats, and how the names of their files end."""
+"""Suffix of the files of each format."""
 PRECISIONS: tuple[PrecisionName, ...] = ("fp32", "fp16", "bf16", "int8")
 TAKES: tuple[Takes, ...] = ("images", "pixels", "tokens")
 PEOPLE = 10
-"""Most people per image by default."""
+"""Default of the largest number of people per image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Choices of an export; those that do not apply to what is exported are refused.
+    """Options of an export; an option that does not apply to the exported network is refused.
 
     Attributes:
         format: `onnx`; `torch-export`, PyTorch's own program; `aoti`, the same compiled for this machine.
-        precision: of the transformer. Dense layers of heads stay in fp32, and so do inputs and outputs. int8: its
-            linear layers, with activations rounded at run time.
+        precision: precision of the transformer. Dense layers of heads, inputs and outputs stay in fp32. int8: only its
+            linear layers, with activations quantized at run time.
         takes: `images`: ImageNet-normalized (batch, 3, row, column); `pixels`: uint8 (batch, row, column, 3), which the
             graph normalizes; `tokens`: a head alone, on token maps (batch, channel, row, column).
         size: fix the images' rows and columns; None: any multiples of the patch size.
-        batch: fix the number of images; None: any.
-        blocks: of an encoder, whose outputs are wanted, 0-based, negative from the end; (): the last one's.
+        batch: fix the number of images; None: any number.
+        blocks: blocks of an encoder whose outputs are exported, 0-based, negative from the end; (): the last one.
         norm: apply an encoder's final norm.
-        feature_map: patch tokens as a map (batch, channel, row, column).
+        feature_map: export patch tokens as a map (batch, channel, row, column).
         projector: export a student's tokens in the space of this teacher.
-        denormalize: bring them back into the teacher's own units.
-        people: most people per image of a human-mesh head; None: 10.
-        bodies: vertices and joints as well, by the head's body model.
+        denormalize: convert them to the teacher's own units.
+        people: largest number of people per image of a human-mesh head; None: 10.
+        bodies: also export vertices and joints, computed by the head's body model.
     """
 
     format: FormatName = "onnx"
@@ -76,7 +76,7 @@ DEFAULT = ExportConfig()
 
 
 def refuse(config: ExportConfig, what: str, *names: str) -> None:
-    """Raise ConfigError where one of these fields was chosen, which would have no effect on `what`."""
+    """Raise ConfigError if one of these fields was set, which would have no effect on `what`."""
     given = [name for name in names if getattr(config, name) != getattr(DEFAULT, name)]
     if given:
         options = ", ".join("--" + {"norm": "no-norm", "feature_map": "map"}.get(n, n) for n in given)
@@ -84,7 +84,8 @@ def refuse(config: ExportConfig, what: str, *names: str) -> None:
 
 
 TOLERANCES: dict[PrecisionName, float] = {"fp32": 1e-3, "fp16": 0.1, "bf16": 0.5, "int8": 0.15}
-"""Of the largest difference over the output's root mean square; for int8 of the differences' own root mean square."""
+"""Tolerance, by precision: of the largest difference (for int8, of the differences' root mean square), relative to
+the output's root mean square."""
 
 
 def check_tolerance(value: float) -> None:

@@ -1,4 +1,4 @@
-"""A head with a value for every pixel (depth, segmentation, normals), with its encoder or alone, for export."""
+"""Export of a head that gives a value for every pixel (depth, segmentation, normals), with its encoder or alone."""
 
 from pathlib import Path
 
@@ -15,17 +15,18 @@ from codistill.tasks.task import Subject
 
 
 class ExportedDenseHead(OnLevels):
-    """Images, pixels or tokens to a map (batch, channel, row, column) at the images' own resolution.
+    """Map images, pixels or tokens to a map (batch, channel, row, column) at the resolution of the images.
 
-    The whole image at once: windows, several scales and mirrored images, if the head's test uses them, stay outside.
+    The graph processes the whole image at once. Windows, several scales and mirrored images, which a head may use in
+    its evaluation, are not part of it.
 
     Args:
-        task: its name.
-        folder: of the head.
-        config: of the export.
+        task: name of the task.
+        folder: folder of the head.
+        config: options of the export.
 
     Raises:
-        ConfigError: if the task's answer is no map.
+        ConfigError: if the task's answer is not a map.
     """
 
     def __init__(self, task: str, folder: Path, config: ExportConfig) -> None:

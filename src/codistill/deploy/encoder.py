@@ -1,4 +1,4 @@
-"""An encoder, or a student with the projector of a teacher, for export: its tokens as outputs."""
+"""Export of an encoder, or of a student with the projector of a teacher: images in, tokens out."""
 
 from torch import Tensor
 
@@ -12,14 +12,14 @@ from codistill.types import Tokens
 
 
 class ExportedEncoder(OnLevels):
-    """Images or pixels to tokens: `patches` (or `features`, as a map), `cls`, `registers`; per block if asked.
+    """Map images or pixels to `patches` (or `features`, a map), `cls` and `registers`, for each block if requested.
 
     Args:
-        what: as for `load_encoder`; a student where a projector is asked for.
-        config: of the export.
+        what: an encoder, as for `load_encoder`; a student if a projector is requested.
+        config: options of the export.
 
     Raises:
-        ConfigError: for options that do not fit.
+        ConfigError: for options that do not apply.
     """
 
     def __init__(self, what: str, config: ExportConfig) -> None:

@@ -1,8 +1,9 @@
-"""One call from a name to a checked file: `export_program("dinov2_vits14", "dinov2.onnx")`.
+"""Export a network to a checked file in one call: `export_program("dinov2_vits14", "dinov2.onnx")`.
 
-The network is traced with symbols for its open axes, written, opened again by what will run it, and compared with
-eager PyTorch in fp32 on noise and on pictures of several sizes. A file appears whole, with what was found in its
-metadata, or, beyond the tolerance, not at all; then the error names the first layer whose numbers part.
+The network is traced with symbols for its open axes, written, and opened again in the runtime that will run it. There
+its outputs are compared with eager PyTorch in fp32, on noise and on pictures of several sizes. The differences are
+stored in the file's metadata. If they exceed the tolerance, no file is kept, and the error names the first layer whose
+output differs.
 """
 
 import tempfile
@@ -45,16 +46,16 @@ DEFAULT = ExportConfig()
 
 
 class PartingError(CheckpointError):
-    """An exported file that does not compute what it should; it was not kept."""
+    """An exported file whose outputs differ from the network's beyond the tolerance; it was not kept."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a format is written.
+    """Functions that write a format.
 
     Attributes:
-        make: program, network, config and a folder for files to what `write` takes.
-        write: that with a record, to a path.
+        make: converts program, network and config, with a folder for files, to the input of `write`.
+        write: writes it, with a record, to a path.
     """
 
     make: Callable[[ExportedProgram, Exportable, ExportConfig, Path], Any]
@@ -84,20 +85,20 @@ def export_program(
 
     Args:
         what: an encoder as for `load_encoder`, or the folder of a fitted head.
-        out: the file to make; its name ends in `.onnx` or `.pt2`.
+        out: the file to write; its name ends in `.onnx` or `.pt2`.
         config: format, precision, inputs, sizes; see `ExportConfig`.
         task: for released files of encoder and head together, see `find_exportable`.
-        pictures: real images to check on, and what they are; None: drawn ones.
-        tolerance: on the differences from eager fp32, see `TOLERANCES` for the defaults.
+        pictures: real images for the check, and their description; None: drawn pictures.
+        tolerance: largest allowed difference from eager fp32; None: the default in `TOLERANCES`.
         check: run the file, and compare.
         overwrite: replace an existing file.
-        say: told what is being done.
+        say: called with messages of progress.
 
     Returns:
         The record in the file's metadata, with the differences found.
 
     Raises:
-        PartingError: beyond the tolerance.
+        PartingError: if a difference exceeds the tolerance.
         CodistillError: for wrong options, or if something cannot be read or written.
         MissingExtraError: if the format's packages are not installed.
     """
@@ -124,8 +125,8 @@ def export_program(
                 record = _checked(network, lowered, config, record, finished, given, limit, say)
                 _remove(finished)
                 FORMATS[config.format].write(made, record, finished)
-            _remove(out)  # with overwrite; weights beside an older file would stay
-            for part in (_beside(finished), finished):  # the file itself last
+            _remove(out)  # with overwrite; also removes the older file's separate weights
+            for part in (_beside(finished), finished):  # the file itself comes last
                 if part.exists():
                     part.replace(out.parent / part.name)
     except OSError as error:
@@ -148,7 +149,7 @@ def _refuse_place(out: Path, config: ExportConfig, overwrite: bool) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """The file with the weights of a large ONNX model."""
+    """Path of the separate file with the weights of a large ONNX model."""
     return path.with_name(f"{path.name}.data")
 
 
@@ -189,7 +190,7 @@ def _sizes(network: Exportable, config: ExportConfig) -> list[Sizes]:
 
 
 def _made(network: Exportable, config: ExportConfig, folder: Path) -> Any:
-    """What the format's `write` takes."""
+    """Trace the network and convert it to the input of the format's `write`."""
     sizes, patch = _traced_sizes(network, config), network.about.patch_size
     blank = torch.zeros(sizes.batch, sizes.rows * patch, sizes.columns * patch, 3, dtype=torch.uint8)
     try:
@@ -197,7 +198,7 @@ def _made(network: Exportable, config: ExportConfig, folder: Path) -> Any:
         return FORMATS[config.format].make(program, network, config, folder)
     except CodistillError:
         raise
-    except Exception as error:  # PyTorch's exporters raise their own classes, of no common base
+    except Exception as error:  # PyTorch's exporters raise classes without a common base
         root = _root(error)
         reason = " ".join(str(root).split())[:500]
         open_size = "" if config.size else " Fixed sizes are easier to export: --size ROWSxCOLUMNS --batch N."
@@ -207,7 +208,7 @@ def _made(network: Exportable, config: ExportConfig, folder: Path) -> Any:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Where an error began: exporters wrap it in advice on how to report it to PyTorch."""
+    """The original error, which exporters wrap in advice on how to report it to PyTorch."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -223,10 +224,10 @@ def _checked(
     limit: float,
     say: Callable[[str], None],
 ) -> ProgramRecord:
-    """The record with the differences of a file.
+    """Check a file; returns the record with the differences.
 
     Raises:
-        PartingError: beyond the tolerance.
+        PartingError: if a difference exceeds the tolerance.
     """
     say(f"checking on {len(given)} batches: {', '.join(case.about for case in given)}")
     run, wanted, names = _runner(path), eager(network), [port.name for port in record.outputs]
@@ -258,7 +259,7 @@ def _parting_text(
     case: Case,
     limit: float,
 ) -> str:
-    """What parts, by how much, and where it begins."""
+    """Error text: which outputs differ, by how much, and in which layer the difference begins."""
     said = ", ".join(f"{check.output} {measure(check, config.precision):.3g}" for check in bad)
     text = f"the exported file differs from eager PyTorch by more than {limit:g} ({case.about}): {said}."
 

@@ -1,7 +1,7 @@
-"""A network as exporters want it: tensors in, a tuple of tensors out, all of them named, with open axes.
+"""A network in the form that exporters need: named tensors in, a tuple of named tensors out, with open axes.
 
-Ports say which axes are open: `batch`, and `rows*14` for a side of images in whole patches. An `Exportable` also makes
-inputs of any such size from pictures, so that what was exported can be checked.
+Ports say which axes are open: `batch`, and `rows*14` for an image side in whole patches. An `Exportable` also makes
+inputs of any such size from pictures, so that the exported file can be checked.
 """
 
 import copy
@@ -25,7 +25,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Sizes of a batch of images: how many, and rows and columns of patches."""
+    """Sizes of a batch: number of images, and rows and columns of patches."""
 
     batch: int
     rows: int
@@ -34,7 +34,7 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What an exported file says of its weights; see `ProgramRecord`."""
+    """Description of the weights in an exported file; see `ProgramRecord`."""
 
     kind: str
     source: str
@@ -47,7 +47,7 @@ class About:
 
 
 def about_encoder(encoder: Encoder, kind: str, source: str, **more: object) -> About:
-    """What is known of an encoder's weights."""
+    """Description of an encoder's weights."""
     spec = encoder.spec
     return About(
         kind=kind,
@@ -61,14 +61,14 @@ def about_encoder(encoder: Encoder, kind: str, source: str, **more: object) -> A
 
 
 class Exportable(nn.Module):
-    """A network with named inputs and outputs; subclasses compute, in `forward(*inputs)`, a tuple of tensors.
+    """A network with named inputs and outputs; `forward(*inputs)` of subclasses computes a tuple of tensors.
 
     Attributes:
-        about: of the weights.
-        inputs, outputs: in the order of `forward`'s arguments and results.
+        about: description of the weights.
+        inputs, outputs: ports in the order of `forward`'s arguments and results.
         fixed_size: rows and columns of its images in pixels; None where they are open.
-        least: fewest rows and columns of patches.
-        dtype: of the lowered part.
+        least: smallest number of rows and columns of patches.
+        dtype: dtype of the parts in lower precision.
     """
 
     about: About
@@ -79,16 +79,16 @@ class Exportable(nn.Module):
     dtype: torch.dtype = torch.float32
 
     def to_lower(self) -> list[nn.Module]:
-        """The parts that a lower precision is for."""
+        """The parts to which a lower precision applies."""
         raise NotImplementedError
 
     def lowered(self, precision: PrecisionName, format: FormatName) -> Self:
-        """A copy whose transformer has another number type; itself for fp32.
+        """A copy whose transformer has another precision; the network itself for fp32.
 
-        For int8 in PyTorch's formats weights are quantized here; ONNX files are quantized as they are written.
+        For int8 in PyTorch's formats, weights are quantized here; ONNX models are quantized after conversion.
 
         Raises:
-            ConfigError: if there is nothing to lower.
+            ConfigError: if there is no part to which the precision applies.
             MissingExtraError: for int8 without torchao.
         """
         if precision == "fp32":
@@ -106,11 +106,11 @@ class Exportable(nn.Module):
         return made
 
     def example(self, sizes: Sizes, images: Tensor) -> dict[str, Tensor]:
-        """Inputs by name.
+        """Inputs by name, made from pictures.
 
         Args:
-            sizes: of the batch.
-            images: (batch, row, column, 3) uint8 of these sizes in patches.
+            sizes: sizes of the batch.
+            images: (batch, row, column, 3) uint8, of these sizes in patches.
         """
         raise NotImplementedError
 
@@ -130,7 +130,7 @@ def axes_of(config: ExportConfig, patch_size: int) -> tuple[int | str, int | str
     """Batch, rows and columns of images: numbers where they are fixed.
 
     Raises:
-        ConfigError: for a size that is not in whole patches.
+        ConfigError: for a size that is not a multiple of the patch size.
     """
     batch = "batch" if config.batch is None else config.batch
     if config.size is None:
@@ -146,12 +146,12 @@ def axes_of(config: ExportConfig, patch_size: int) -> tuple[int | str, int | str
 
 
 def per_patch(axis: int | str, patch_size: int) -> int | str:
-    """The same axis in patches: `rows` of `rows*14`."""
+    """The same axis in patches: `rows` for `rows*14`."""
     return axis.partition("*")[0] if isinstance(axis, str) else axis // patch_size
 
 
 class ImageInput(nn.Module):
-    """A port of images or pixels: what it wants, and what becomes of it inside the graph.
+    """The part of a graph behind a port of images or pixels, which makes normalized images of the input.
 
     Args:
         takes: `images` or `pixels`.
@@ -173,5 +173,5 @@ class ImageInput(nn.Module):
         return (given.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
 
     def example(self, pixels: Tensor) -> Tensor:
-        """(batch, row, column, 3) uint8 as the port wants it."""
+        """Convert (batch, row, column, 3) uint8 to the port's input."""
         return pixels if self.takes == "pixels" else normalized(pixels)

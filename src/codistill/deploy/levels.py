@@ -1,7 +1,7 @@
-"""The input side of an export: images, pixels or token maps in, levels of tokens out, by the frozen features of heads.
+"""The input side of an exported head: images, pixels or token maps in, levels of tokens out.
 
-A level is the output of one block, or of a projector. An exported head alone takes each level as a map (batch, channel,
-row, column), whose shape says the grid, and its class token where the head wants one.
+A level is the output of one block, or of a projector. A head that is exported alone takes each level as a map (batch,
+channel, row, column), whose shape gives the grid, and the level's class token if the head needs it.
 """
 
 import torch
@@ -15,12 +15,12 @@ from codistill.types import Tokens
 
 
 class Levels(nn.Module):
-    """See the module's text.
+    """The input side of an exported head, see the module docstring.
 
     Args:
-        features: the encoder with its choices.
-        config: of the export.
-        with_cls: whether class tokens are wanted, for token maps.
+        features: the frozen features of the head: encoder, blocks, norm, projector.
+        config: options of the export.
+        with_cls: for token maps: whether class tokens are inputs too.
     """
 
     def __init__(self, features: FrozenFeatures, config: ExportConfig, *, with_cls: bool = True) -> None:
@@ -68,7 +68,7 @@ class Levels(nn.Module):
 
     @torch.no_grad()
     def example(self, sizes: Sizes, pixels: Tensor) -> dict[str, Tensor]:
-        """Inputs by name, of images (batch, row, column, 3) uint8."""
+        """Inputs by name, made from images (batch, row, column, 3) uint8."""
         if self.takes != "tokens":
             return {self.ports[0].name: self.image.example(pixels)}
         found: list[Tensor] = []
@@ -80,7 +80,7 @@ class Levels(nn.Module):
         return {port.name: tensor for port, tensor in zip(self.ports, found, strict=True)}
 
     def to_lower(self) -> list[nn.Module]:
-        """Encoder and projector; nothing where tokens go in."""
+        """Encoder and projector; nothing if the inputs are tokens."""
         if self.takes == "tokens":
             return []
         student = self.features.student
@@ -88,7 +88,7 @@ class Levels(nn.Module):
 
 
 class OnLevels(Exportable):
-    """A network on levels of tokens.
+    """Base of the exported networks that read levels of tokens.
 
     Attributes:
         levels: its input side.

@@ -1,7 +1,7 @@
-"""The first layer whose numbers part: a network whose exported file differs from eager, in; the layer's name, out.
+"""Find the first layer whose output differs between an exported file and eager PyTorch: a network in, a name out.
 
-The network is exported once more with the outputs of its layers as further outputs, in the order in which they are
-computed. The first that differs by more than the tolerance is the one to look at: its inputs still agree.
+The network is exported again with the outputs of its layers as further outputs, in the order in which they are
+computed. The first one that differs by more than the tolerance is the place to look at, since its inputs still agree.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from codistill.deploy.exportable import Exportable, Sizes
 from codistill.programs.record import Check, Port
 
 Rebuild = Callable[[Exportable], Run]
-"""Export a network the same way, and run the result."""
+"""Function that exports a network the same way, and returns what runs the result."""
 
 
 class Tapped(Exportable):
-    """A network whose layers' outputs are outputs as well.
+    """A network that also returns the outputs of its layers.
 
     Args:
         network: the original.
@@ -46,7 +46,7 @@ class Tapped(Exportable):
 
 
 def outputs_of(network: nn.Module, given: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """Outputs that are tensors, of every submodule by name, as first computed; of the network itself under ''."""
+    """First output of each submodule, by its name, if it is a tensor; the network's own outputs have the name ''."""
     found: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
@@ -68,14 +68,14 @@ def outputs_of(network: nn.Module, given: tuple[Tensor, ...]) -> dict[str, Tenso
 def first_parting(
     network: Exportable, lowered: Exportable, rebuild: Rebuild, case: Case, too_large: Callable[[Check], bool]
 ) -> str | None:
-    """The name of the first layer that differs; None if none does once all of them are outputs.
+    """The name of the first layer that differs; None if no layer differs when all of them are outputs.
 
     Args:
-        network: as eager runs it, in fp32.
-        lowered: as it was exported.
+        network: the network that runs eagerly, in fp32.
+        lowered: the network that was exported.
         rebuild: see `Rebuild`.
-        case: inputs on which the two differ.
-        too_large: whether a difference is beyond the tolerance.
+        case: inputs for which the two differ.
+        too_large: whether a difference exceeds the tolerance.
     """
     inputs = tuple(case.inputs[port.name] for port in network.inputs)
     with torch.inference_mode():

@@ -1,7 +1,7 @@
-"""A human-mesh head with its encoder, or alone, for export: images and intrinsics in, a stated number of people out.
+"""Export of a human-mesh head, with its encoder or alone: images and intrinsics in, a fixed number of people out.
 
-The number of people cannot depend on the image in a graph of fixed shapes: every image has as many rows as asked for,
-and `present` says which of them are people. Their numbers are those of the head without padding.
+In an exported graph the number of people cannot depend on the image. Every image has the requested number of rows, and
+`present` says which of them are people. Their values equal those of the head without padding.
 """
 
 from dataclasses import replace
@@ -23,15 +23,15 @@ from codistill.tasks.people.load import load_people
 from codistill.tasks.task import Subject
 
 NOT_IN_ONNX = ("anny",)
-"""Body models that need more than ONNX's operators."""
+"""Body models that need operators which ONNX lacks."""
 
 
 class ExportedPeople(OnLevels):
-    """Images (or tokens) and `intrinsics` to `present`, `score`, `location`, `head`, `rotmat`, `shape` and more.
+    """Map images (or tokens) and `intrinsics` to `present`, `score`, `location`, `head`, `rotmat`, `shape` and more.
 
     Args:
         path: a folder of a fitted head, or a released Multi-HMR file.
-        config: of the export.
+        config: options of the export.
     """
 
     body: BodyModel | None

@@ -1,4 +1,4 @@
-"""Pictures that exported files are checked on: drawn ones, or the user's own; sizes in, uint8 images out."""
+"""Pictures on which exported files are checked, drawn or the user's own: sizes in, uint8 images out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ _COUNT = 16
 
 
 def generated_pictures(count: int, rows: int, columns: int) -> Tensor:
-    """Textured rectangles and discs before a gradient, (batch, row, column, 3) uint8; always the same."""
+    """Draw textured rectangles and discs on a gradient, (batch, row, column, 3) uint8; always the same pictures."""
     source = open_source(SourceConfig(name="pictures to check on", path=str(_COUNT), kind="generated"))
     images = (
         decode_rgb(source.read(index % _COUNT), name=source.name_of(index % _COUNT)) for index in range(count)
@@ -24,7 +24,7 @@ def generated_pictures(count: int, rows: int, columns: int) -> Tensor:
 
 
 def photographs(paths: Sequence[Path]) -> Pictures:
-    """Image files, each resized to what is asked for; from the first again where more are needed.
+    """Use image files, each resized to the requested size; they are repeated if more are needed.
 
     Raises:
         DataError: (when called) if one does not decode.

@@ -1,4 +1,4 @@
-"""What is exported, from its name: an encoder, a student's projector, a fitted head by its folder or its model."""
+"""Find the network to export from its name: an encoder, a student's projector, or a fitted head."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,10 +24,10 @@ HEADS: dict[str, Callable[[Path, ExportConfig], Exportable]] = {
     "linear": partial(ExportedClassifier, "linear"),
     "knn": partial(ExportedClassifier, "knn"),
 }
-"""Tasks whose heads have an export of their own; the others' answers must be maps (`dense.py`)."""
+"""Tasks whose heads have their own class for export; the answers of all others must be maps (`dense.py`)."""
 
 ENCODERS = ("encoder", "projector")
-"""Kinds that are no head's task."""
+"""Kinds of an export that are not the task of a head."""
 
 RELEASED = ("two-view", "people")
 """Tasks whose released files hold encoder and head together."""
@@ -37,10 +37,10 @@ def find_exportable(what: str, config: ExportConfig, task: str | None = None) ->
     """The network to export, in evaluation mode.
 
     Args:
-        what: an encoder, as for `load_encoder`, the folder of a fitted head, or, with a task, a model that ships.
-        config: of the export.
-        task: whose head of a model that ships; `two-view` or `people`, for a released file of encoder and head together
-            (MASt3R, DUNE-MASt3R, Multi-HMR).
+        what: an encoder, as for `load_encoder`, the folder of a fitted head, or, with a task, a shipped model.
+        config: options of the export.
+        task: the task whose head of a shipped model is exported; or `two-view` or `people`, for a released file of
+            encoder and head together (MASt3R, DUNE-MASt3R, Multi-HMR).
 
     Raises:
         CheckpointError: if it cannot be read.
@@ -54,7 +54,7 @@ def find_exportable(what: str, config: ExportConfig, task: str | None = None) ->
         return (_head(path, config) if is_head(path) else ExportedEncoder(what, config)).eval()
     if not path.exists() and find_shipped(what) is not None:
         network = _head(shipped_head(task, what), config)
-        network.about = replace(network.about, source=what)  # the folder is this machine's
+        network.about = replace(network.about, source=what)  # the folder is local
         return network.eval()
     if task not in RELEASED:
         raise ConfigError(
@@ -68,10 +68,10 @@ def find_exportable(what: str, config: ExportConfig, task: str | None = None) ->
 
 
 def original_of(record: ProgramRecord) -> Exportable:
-    """The network that a file came from, found by its name in the record.
+    """The network from which a file was exported, found by its name in the record.
 
     Raises:
-        CodistillError: if it is no longer there.
+        CodistillError: if it no longer exists.
     """
     config = from_plain(ExportConfig, record.choices, record.name)
     path = Path(record.source).expanduser()
@@ -81,6 +81,6 @@ def original_of(record: ProgramRecord) -> Exportable:
 
 
 def _head(folder: Path, config: ExportConfig) -> Exportable:
-    """A fitted head, which says its task itself."""
+    """The export of a fitted head; its folder says the task."""
     task = read_record(folder).task
     return HEADS.get(task, partial(ExportedDenseHead, task))(folder, config)

@@ -1,4 +1,4 @@
-"""An `Exportable` as a `torch.export` program whose open axes are symbols: what every format starts from."""
+"""Trace an `Exportable` to a `torch.export` program with symbolic open axes, from which every format is made."""
 
 from collections.abc import Mapping
 
@@ -11,15 +11,15 @@ from codistill.programs.program import multiple_of
 from codistill.programs.record import Port
 
 TRACED = Sizes(batch=2, rows=5, columns=7)
-"""Sizes of the example: all different, so that no axis is taken for another."""
+"""Sizes of the example; they differ, so that the tracer does not take two axes to be equal."""
 LARGEST = {"batch": 65536, "rows": 4096, "columns": 4096}
 
 
 def trace(network: Exportable, example: Mapping[str, Tensor]) -> ExportedProgram:
-    """The program of a network.
+    """Trace a network.
 
     Args:
-        network: in evaluation mode.
+        network: the network in evaluation mode.
         example: inputs by name, whose open axes have different sizes above 1.
     """
     least = {"batch": 1, "rows": network.least, "columns": network.least}

@@ -1,7 +1,7 @@
-"""A two-view head with its encoder, or its decoder alone, for export: two images (or token maps) in, pointmaps out.
+"""Export of a two-view head with its encoder, or of its decoder alone: two images (or token maps) in, pointmaps out.
 
-Both views have one size. With tokens as input, every image is encoded once, by the exported encoder (`--no-norm` where
-the head has a norm of its own), however many pairs it is in.
+Both views have the same size. With tokens as inputs, the exported encoder encodes every image once, whatever the number
+of its pairs. That encoder must be exported with `--no-norm` if the head has its own norm.
 """
 
 from pathlib import Path
@@ -34,11 +34,11 @@ MEANING = {
 
 
 class ExportedTwoView(Exportable):
-    """Two views to points, confidences and descriptors of both: `points1`, …, `points2`, ….
+    """Map two views to the points, confidences and descriptors of both: `points1`, …, `points2`, ….
 
     Args:
         path: a folder of a fitted head, or a released file.
-        config: of the export.
+        config: options of the export.
     """
 
     least = 3  # the dense heads halve the grid and resize it again
@@ -79,7 +79,7 @@ class ExportedTwoView(Exportable):
         )
 
     def to_lower(self) -> list[nn.Module]:
-        """All but the dense heads, whose points are exponentials."""
+        """All parts except the dense heads, whose outputs are exponentiated, which amplifies rounding errors."""
         head = self.model.head
         decoder: list[nn.Module] = [head.embed, head.blocks1, head.blocks2, head.decoder_norm]
         decoder += [head.norm] if head.config.fresh_norm else []

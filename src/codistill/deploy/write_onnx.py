@@ -1,7 +1,7 @@
-"""ONNX from a `torch.export` program: opset 18 of the default domain, names of our own, the record as metadata.
+"""Write ONNX from a `torch.export` program: opset 18 of the default domain, codistill's names, the record as metadata.
 
-Only operators of the standard: rotary positions and resized positional embeddings are plain arithmetic, attention is
-two products around a softmax. onnxruntime, TensorRT and OpenVINO fuse what they can by themselves.
+Only standard operators are used. Rotary positions and the resizing of position embeddings are plain arithmetic, and
+attention is two matrix products around a softmax. onnxruntime, TensorRT and OpenVINO fuse operators themselves.
 """
 
 import copy
@@ -27,11 +27,12 @@ from codistill.programs.record import KEY, ProgramRecord
 
 OPSET = 18
 LARGEST_FILE = 1_800_000_000
-"""Bytes; weights beyond go to a file beside it, since a protocol buffer holds 2 GB at most."""
+"""Largest size of a model's file in bytes; weights of larger models go to a separate file, since a protocol buffer
+holds at most 2 GB."""
 
 
 def onnx_packages() -> Any:
-    """The module `onnx`; `onnxscript`, which PyTorch's exporter needs, is there as well.
+    """Import the module `onnx`, and check that `onnxscript` is installed, which PyTorch's exporter needs.
 
     Raises:
         MissingExtraError: if one of them is not installed.
@@ -45,7 +46,7 @@ def onnx_packages() -> Any:
 
 
 def onnx_model(program: ExportedProgram, network: Exportable, config: ExportConfig) -> Any:
-    """The ONNX model (a protocol buffer of the package `onnx`) of a program.
+    """Convert a program to an ONNX model (a protocol buffer of the package `onnx`).
 
     Raises:
         MissingExtraError: if the extra is not installed.
@@ -64,7 +65,7 @@ def onnx_model(program: ExportedProgram, network: Exportable, config: ExportConf
     assert made is not None
     model = made.model_proto
     _name_axes(model, network)
-    for node in model.graph.node:  # paths of this machine, and a third of a small file
+    for node in model.graph.node:  # drop paths of this machine, which take a third of a small file
         kept = [(p.key, p.value) for p in node.metadata_props if p.key == "namespace"]
         del node.metadata_props[:]
         for key, value in kept:
@@ -73,15 +74,15 @@ def onnx_model(program: ExportedProgram, network: Exportable, config: ExportConf
 
 
 def _repeat_interleave(self: Any, repeats: Any, dim: int | None = None, output_size: Any = None) -> Any:
-    """(n,) to (n · repeats,), as rotary positions of an open grid ask for.
+    """Translate `repeat_interleave`, (n,) to (n · repeats,), which rotary positions of an open grid use.
 
-    onnxscript's own translation (0.7.2) repeats along the wrong axis where the number of repeats is open.
+    onnxscript's own translation (0.7.2) repeats along the wrong axis if the number of repeats is symbolic.
     """
     from onnxscript import opset18
 
     if dim is not None:
         raise NotImplementedError("repeat_interleave along an axis")
-    op: Any = opset18  # annotated for scripts, not for values of a graph
+    op: Any = opset18  # onnxscript's annotations do not cover values of a graph
     one = op.Constant(value_ints=[1])
     count = op.Constant(value_ints=[repeats]) if isinstance(repeats, int) else op.Reshape(repeats, one)
     column = op.Reshape(self, op.Constant(value_ints=[-1, 1]))
@@ -90,7 +91,7 @@ def _repeat_interleave(self: Any, repeats: Any, dim: int | None = None, output_s
 
 
 def _name_axes(model: Any, network: Exportable) -> None:
-    """Call open axes `batch`, `rows*14`, … instead of the exporter's symbols."""
+    """Rename the exporter's symbols for open axes to `batch`, `rows*14`, …."""
     symbols: dict[str, str] = {}
     for value, port in zip(model.graph.input, network.inputs, strict=True):
         for said, axis in zip(value.type.tensor_type.shape.dim, port.axes, strict=True):
@@ -110,11 +111,11 @@ def _name_axes(model: Any, network: Exportable) -> None:
 
 
 def in_integers(model: Any) -> Any:
-    """Products with weights of transformer layers in 8-bit integers: weights per channel, activations per tensor.
+    """Quantize the products with weights to 8-bit integers: weights per channel, activations per tensor.
 
-    Weights are unsigned, as activations are. With signed ones onnxruntime adds two products in 16 bits on x86
-    processors without VNNI, which saturates in silence: the same file gives other numbers there. Unsigned ones take
-    another way there, and on VNNI the same as signed ones.
+    Weights are unsigned, like activations. With signed weights, onnxruntime adds two products in 16 bits on x86
+    processors without VNNI. These sums saturate silently, so that the same file gives other numbers there. Unsigned
+    weights use another kernel on such processors, and the same kernel as signed ones on processors with VNNI.
     """
     try:
         from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -125,7 +126,7 @@ def in_integers(model: Any) -> Any:
     with (
         _quiet(""),
         tempfile.TemporaryDirectory() as folder,
-    ):  # the root logger gives advice on preparing the model
+    ):  # silences the root logger's advice on preparing the model
         out = Path(folder) / "int8.onnx"
         quantize_dynamic(
             model,
@@ -141,7 +142,7 @@ def in_integers(model: Any) -> Any:
 
 @contextmanager
 def _quiet(*loggers: str) -> Iterator[None]:
-    """Warnings of these loggers, and Python's own, are not shown within."""
+    """Context that hides warnings of these loggers, and Python's own."""
     found = [logging.getLogger(name) for name in loggers]
     levels = [logger.level for logger in found]
     try:
@@ -159,7 +160,7 @@ def write_onnx(model: Any, record: ProgramRecord, path: Path) -> None:
     """Write a model with its record; large weights go to PATH.data beside it.
 
     Raises:
-        WriteError: if that is not possible.
+        WriteError: if it cannot be written.
     """
     onnx = onnx_packages()
     said = {
@@ -178,7 +179,7 @@ def write_onnx(model: Any, record: ProgramRecord, path: Path) -> None:
         options = {"save_as_external_data": True, "location": f"{path.name}.data"} if outside else {}
         onnx.save_model(
             copy.deepcopy(model) if outside else model, path, **options
-        )  # it empties what it saves so
+        )  # saving external data empties the model
         onnx.checker.check_model(path)
     except OSError as error:
         raise cannot_write(path, error) from error

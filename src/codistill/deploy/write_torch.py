@@ -1,6 +1,6 @@
-"""PyTorch's own formats from a `torch.export` program: the program itself, or compiled by AOTInductor for this machine.
+"""Write PyTorch's own formats: a `torch.export` program, or a package compiled from it by AOTInductor.
 
-A compiled package holds machine code for this kind of processor (or GPU): export it where it will run.
+A compiled package holds machine code for this kind of processor (or GPU): export it on the machine that will run it.
 """
 
 import shutil
@@ -17,14 +17,14 @@ from codistill.programs.torch_files import add_record
 
 
 def _apart(folder: Path) -> Path:
-    """Where parts lie, so that none of them has the name that is asked for."""
+    """Subfolder for intermediate files, so that none of them has the name of the final file."""
     made = folder / "made"
     made.mkdir(exist_ok=True)
     return made
 
 
 def saved_program(program: ExportedProgram, network: Exportable, config: ExportConfig, folder: Path) -> Path:
-    """The program as a file in a folder, without a record."""
+    """Save the program to a file in a folder, without a record."""
     path = _apart(folder) / "program.pt2"
     torch.export.save(program, str(path))
     return path
@@ -33,12 +33,12 @@ def saved_program(program: ExportedProgram, network: Exportable, config: ExportC
 def compiled_package(
     program: ExportedProgram, network: Exportable, config: ExportConfig, folder: Path
 ) -> Path:
-    """The program compiled, as a file in a folder, without a record; takes a minute or two.
+    """Compile the program to a file in a folder, without a record; takes a minute or two.
 
     Raises:
         ConfigError: if there is no compiler.
     """
-    from torch._inductor import aoti_compile_and_package  # brings the compiler's Python code in: seconds
+    from torch._inductor import aoti_compile_and_package  # imports the compiler, which takes seconds
     from torch._inductor.exc import InvalidCxxCompiler
 
     try:
@@ -51,6 +51,6 @@ def compiled_package(
 
 
 def write_torch(made: Path, record: ProgramRecord, path: Path) -> None:
-    """Write one of these files with its record."""
+    """Write one of these files to its path, with its record."""
     shutil.copyfile(made, path)
     add_record(path, record)

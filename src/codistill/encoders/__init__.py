@@ -1,1 +1,1 @@
-"""Encoders: one protocol, and the kinds of network behind it."""
+"""Encoders: one protocol, and the kinds of network that implement it."""

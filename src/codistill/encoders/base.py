@@ -1,7 +1,7 @@
-"""The encoder protocol: ImageNet-normalized images in, `Tokens` out, whatever the network inside.
+"""The encoder protocol: ImageNet-normalized images in, `Tokens` out, for any kind of network.
 
-A subclass has a `spec` and turns images in its *own* normalization into tokens (`encode`); this base converts the
-normalization, prepares images from files, PIL or uint8, and refuses wrong shapes.
+A subclass defines a `spec` and a method `encode`, which turns images in the network's *own* normalization into tokens.
+This base class converts the normalization, prepares images from files, PIL or uint8, and refuses wrong shapes.
 """
 
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
 def _scale_and_shift(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
-    """ImageNet's and the wanted mean and std as (1, 3, 1, 1), on the device; cached, not made at every step."""
+    """ImageNet's mean and std and the wanted ones, each (1, 3, 1, 1); cached, since every step needs them."""
     with torch.inference_mode(False):
         return tuple(
             torch.tensor(values, device=device, dtype=dtype).view(1, 3, 1, 1)
@@ -32,7 +32,10 @@ def _scale_and_shift(
 
 
 def renormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """ImageNet-normalized (batch, 3, row, column) to another mean and std; the same tensor if they are equal."""
+    """Convert ImageNet-normalized images (batch, 3, row, column) to another mean and std.
+
+    Returns the same tensor if the mean and std are ImageNet's.
+    """
     if tuple(mean) == IMAGENET_MEAN and tuple(std) == IMAGENET_STD:
         return images
     old_mean, old_std, new_mean, new_std = _scale_and_shift(
@@ -42,7 +45,7 @@ def renormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
 
 
 def normed_by(norm: nn.Module, tokens: Tokens) -> Tokens:
-    """Un-normed tokens after a norm that acts on each token by itself.
+    """Apply a norm, which acts on each token by itself, to un-normed tokens.
 
     Raises:
         ValueError: for normed tokens.
@@ -63,12 +66,12 @@ class Encoder(FamiliarNames, nn.Module, ABC):
 
     @property
     def num_parameters(self) -> int:
-        """Numbers that were learned."""
+        """Number of learned values."""
         return sum(p.numel() for p in self.parameters())
 
     @abstractmethod
     def encode(self, images: Tensor, norm: bool = True) -> Tokens:
-        """Tokens of images (batch, 3, row, column) that are already in the network's own normalization."""
+        """Tokens of images (batch, 3, row, column) that have the network's own normalization already."""
 
     def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
         """Tokens after chosen blocks; encoders without numbered blocks raise NotImplementedError."""
@@ -95,7 +98,7 @@ class Encoder(FamiliarNames, nn.Module, ABC):
         return self.encode_blocks(self.own_normalization(images), blocks, norm)
 
     def apply_norm(self, tokens: Tokens) -> Tokens:
-        """The final norm, applied to un-normed tokens of the last or any other block.
+        """Apply the final norm to un-normed tokens of the last or any other block.
 
         Raises:
             NotImplementedError: if the encoder has a norm that cannot be applied by itself.
@@ -105,14 +108,14 @@ class Encoder(FamiliarNames, nn.Module, ABC):
 
     @property
     def pools_patches(self) -> bool:
-        """Whether its summary follows from its normed patches alone, by `pool`."""
+        """Whether `pool` computes the summary vector from the normed patches alone."""
         return False
 
     def pool(self, patches: Float[Tensor, "batch patch channel"], grid: tuple[int, int]) -> Tensor:
-        """The summary (batch, channel) of normed patches, as the encoder makes it of its own; differentiable.
+        """Summary vector (batch, channel) of normed patches, by the encoder's own pooling; differentiable.
 
         Raises:
-            NotImplementedError: if it has no such pool.
+            NotImplementedError: if the encoder does not pool patches.
         """
         raise NotImplementedError(f"{self.spec.name} has no pool that reads patches alone")
 
@@ -122,7 +125,7 @@ class Encoder(FamiliarNames, nn.Module, ABC):
     def preprocess(
         self, images: ImageLike | Sequence[ImageLike], size: int | tuple[int, int] | None = None
     ) -> Float[Tensor, "batch 3 row column"]:
-        """Images of any kind to one ImageNet-normalized batch, on this encoder's device and in its dtype.
+        """Convert images of any kind to one ImageNet-normalized batch, on this encoder's device and in its dtype.
 
         Args:
             images: one or several of: a path, the bytes of an image file, a PIL image, or an array or tensor of uint8
@@ -139,14 +142,14 @@ class Encoder(FamiliarNames, nn.Module, ABC):
         return batch if like is None else batch.to(like.device, like.dtype)
 
     def _like(self) -> Tensor | None:
-        """A tensor on the device and in the dtype that images should have."""
+        """A tensor whose device and dtype images should have; None where the encoder has none."""
         return next((p for p in self.parameters() if p.is_floating_point()), None)
 
     def architecture(self) -> dict[str, Any]:
-        """Everything beside the weights that decides the features, as plain data for `encoders.fingerprint`.
+        """Everything besides the weights that determines the features, as plain data for `encoders.fingerprint`.
 
-        Subclasses add what their spec lacks. A new field is left out at the value that older versions computed with, so
-        that older fingerprints stay valid.
+        Subclasses add what the spec does not say. A field that is added later is left out while it has the value that
+        older versions computed with, so that older fingerprints stay valid.
         """
         spec = self.spec
         return {

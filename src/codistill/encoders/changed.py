@@ -1,4 +1,4 @@
-"""Options that change an encoder before it is built: its native size, windowed attention."""
+"""Apply options that change an encoder before it is built: its native size, windowed attention."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,11 +10,11 @@ from codistill.weights.contents import EncoderWeights
 
 
 def changed(weights: EncoderWeights, options: Mapping[str, Any]) -> EncoderWeights:
-    """The weights with the options of `options.CHANGES`.
+    """Apply the options of `options.CHANGES` to weights.
 
     Raises:
-        ConfigError: for a size that no patch divides, windows of a network without attention, or an option without
-            effect.
+        ConfigError: for a size that is not a multiple of the patch size, windows of a network without attention, or an
+            option without effect.
     """
     if (size := options.get("image_size")) is not None:
         weights = weights.at_image_size(size)

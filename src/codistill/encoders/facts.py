@@ -1,11 +1,13 @@
-"""What is known of an encoder before its weights are read: its text in, sizes out, None where nothing says them.
+"""Sizes of an encoder before its weights are read: the text for `load_encoder` in, sizes out, None where unknown.
 
-random:SIZE,…          its text says all
-timm:NAME, dinov3_…    the network is built without memory for weights
+The sizes come from:
+
+random:SIZE,…          the text itself
+timm:NAME, dinov3_…    the network, built without memory for weights
 known names            the table of known weights
 runs and exports       their JSON
 weights files          names and shapes of their tensors
-hf:FOLDER              its config.json (repositories of the hub, and names of your own, say nothing yet)
+hf:FOLDER              its config.json (for repositories of the hub and registered names nothing is known yet)
 """
 
 import os
@@ -39,13 +41,13 @@ _PRETRAINED = re.compile(r",pretrained=\w+")
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderFacts:
-    """What is known of an encoder; None where it is not.
+    """Sizes of an encoder; None for what is unknown.
 
     Attributes:
         patch_size: pixels per token.
         dim: channels of a patch token.
-        has_cls: whether it gives a summary of the image.
-        cls_dim: channels of that.
+        has_cls: whether it gives a summary vector of the image (`Tokens.cls`).
+        cls_dim: channels of the summary vector.
     """
 
     patch_size: int | None = None
@@ -58,10 +60,10 @@ NOTHING_KNOWN = EncoderFacts()
 
 
 def facts_of(text: str) -> EncoderFacts:
-    """What is known of the encoder of a text, as for `load_encoder`.
+    """The known sizes of an encoder, named by a text as for `load_encoder`.
 
     Raises:
-        ConfigError: for a model or a summary that a library does not have.
+        ConfigError: for a model that timm does not have, or a summary that the model does not have.
     """
     text, _ = split_precision(os.path.expandvars(text))
     if text in REGISTERED:
@@ -80,7 +82,7 @@ def facts_of(text: str) -> EncoderFacts:
     try:
         name, _ = split_options(text)
     except ConfigError:
-        return NOTHING_KNOWN  # told when it loads
+        return NOTHING_KNOWN  # the error is reported when the encoder is loaded
     path = find_shipped(name) or Path(name).expanduser()
     if path.exists():
         return _of_path(path)
@@ -98,7 +100,7 @@ def _of_timm(text: str) -> EncoderFacts:
         with torch.device("meta"):
             return _of_spec(timm_encoder(f"{_PRETRAINED.sub('', text)},pretrained=false").spec)
     except (MissingExtraError, CheckpointError, NotImplementedError):
-        return NOTHING_KNOWN  # told when it loads
+        return NOTHING_KNOWN  # the error is reported when the encoder is loaded
 
 
 def _of_hf(folder: Path) -> EncoderFacts:
@@ -110,7 +112,7 @@ def _of_hf(folder: Path) -> EncoderFacts:
 
 
 def _of_path(path: Path) -> EncoderFacts:
-    """Of a run, a checkpoint of one, an export, or a weights file."""
+    """Sizes of the encoder in a run, a checkpoint of a run, an export, or a weights file."""
     for file, entry in (
         (path / DESCRIBE, "encoder"),
         (path.parent.parent / DESCRIBE, "encoder"),
@@ -136,14 +138,14 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _of_file(path: Path) -> EncoderFacts:
-    """From the patch embedding of a file that is read by reference; files of the old format are left for later."""
+    """Sizes from the patch embedding in a memory-mapped file; files of the old torch format are not read."""
     try:
         if file_kind(path) == "torch legacy":
             return NOTHING_KNOWN
         content: Any = read_checkpoint(path)
     except CheckpointError:
-        return NOTHING_KNOWN  # told when it loads
-    for _ in range(2):  # a state dict, alone or as an entry
+        return NOTHING_KNOWN  # the error is reported when the encoder is loaded
+    for _ in range(2):  # the file is a state dict, or has one as an entry
         kernels = {
             tuple(tensor.shape)
             for name, tensor in content.items()

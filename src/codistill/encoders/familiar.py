@@ -1,11 +1,11 @@
-"""Every encoder under the names that existing heads call: DINOv2's and timm's methods and attributes.
+"""DINOv2's and timm's methods and attributes for every encoder, so that existing heads can call it.
 
     get_intermediate_layers                                         as in DINOv2
     forward_features, forward_intermediates, feature_info           as in timm
     embed_dim, num_features, patch_size                             as in both
 
-Images are ImageNet-normalized, which the encoder converts to its own normalization: a pipeline made for DINOv2 stays as
-it is.
+Images are ImageNet-normalized, and the encoder converts them to its own normalization. A pipeline made for DINOv2
+therefore works unchanged.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from codistill.types import EncoderSpec, Tokens
 
 
 class FamiliarNames:
-    """Methods of `Encoder`; see the module's text."""
+    """Mixin of `Encoder` with DINOv2's and timm's names; see the module docstring."""
 
     spec: EncoderSpec
 
@@ -40,7 +40,7 @@ class FamiliarNames:
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        """Per block its name, channels and pixels per token, as timm lists them."""
+        """Name, channels and pixels per token of each block, in timm's format."""
         one = {"num_chs": self.spec.dim, "reduction": self.spec.patch_size}
         return [{"module": f"blocks.{block}", **one} for block in range(self.spec.depth)]
 
@@ -58,19 +58,20 @@ class FamiliarNames:
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """Outputs of chosen blocks, as timm gives them.
+        """Outputs of chosen blocks, with timm's interface.
 
         Args:
             images: ImageNet-normalized, (batch, 3, row, column).
-            indices: blocks, negative from the end; a number: as many last ones; None: all.
-            return_prefix_tokens: pairs with class and register tokens, (batch, token, channel).
-            norm: apply the final norm to them.
-            stop_early: timm's; blocks after the last chosen one are never run where `intermediates_only`.
+            indices: the blocks, negative ones counted from the end; a number n: the last n blocks; None: all blocks.
+            return_prefix_tokens: return each output as a pair with its class and register tokens, (batch, token,
+                channel).
+            norm: apply the final norm to the outputs.
+            stop_early: accepted as in timm; with `intermediates_only`, blocks after the last chosen one never run.
             output_fmt: `NCHW`, maps (batch, channel, row, column), or `NLC`, sequences (batch, patch, channel).
             intermediates_only: leave the final tokens out.
 
         Returns:
-            The final tokens after the norm, (batch, token, channel), and the list; or the list alone.
+            The final tokens after the norm, (batch, token, channel), and the list of outputs; or the list alone.
 
         Raises:
             ConfigError: for another format, or blocks of an encoder without any.
@@ -97,13 +98,13 @@ class FamiliarNames:
         return_class_token: bool = False,
         norm: bool = True,
     ) -> tuple[Any, ...]:
-        """Outputs of chosen blocks, as DINOv2 gives them.
+        """Outputs of chosen blocks, with DINOv2's interface.
 
         Args:
             images: ImageNet-normalized, (batch, 3, row, column).
-            n: blocks, or how many of the last ones.
-            reshape: maps (batch, channel, row, column) in place of sequences (batch, patch, channel).
-            return_class_token: pairs with the class token, (batch, channel).
+            n: the blocks, or the number of last blocks.
+            reshape: return maps (batch, channel, row, column) instead of sequences (batch, patch, channel).
+            return_class_token: return each output as a pair with its class token, (batch, channel).
             norm: apply the final norm.
 
         Raises:
@@ -119,7 +120,7 @@ class FamiliarNames:
         return tuple((part, level.cls) for part, level in zip(parts, levels, strict=True))
 
     def _chosen(self, indices: int | Sequence[int] | None) -> list[int]:
-        """Numbers of blocks, 0-based, in increasing order for a count, else as given."""
+        """The chosen blocks, 0-based: in increasing order for a count, else in the order given."""
         depth = self.spec.depth
         if isinstance(indices, int) and not 1 <= indices <= depth:
             raise ConfigError(f"{self.spec.name} has {depth} blocks; the last {indices} were asked for")
@@ -133,7 +134,7 @@ def _map(tokens: Tokens) -> Tensor:
 
 
 def _prefix(tokens: Tokens) -> Tensor:
-    """Class token and registers, (batch, token, channel); none of them where there are none."""
+    """Class token and registers, (batch, token, channel); zero tokens where the encoder has neither."""
     parts = [tokens.cls[:, None]] if tokens.cls is not None else []
     parts += [tokens.registers] if tokens.registers is not None else []
     return torch.cat(parts, dim=1) if parts else tokens.patches[:, :0]

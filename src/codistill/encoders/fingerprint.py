@@ -1,7 +1,7 @@
-"""Which encoder made these features: an `Encoder` in, its name, architecture and weights hash out.
+"""Fingerprint of an encoder: its name, architecture, and a hash of its weights.
 
-The file behind an encoder's name may be exchanged, and equal widths prove nothing. So heads and stored tokens keep
-their encoder's fingerprint, which is compared before they are used.
+The file behind an encoder's name may change, and two encoders of equal width may differ. Heads and stored tokens
+therefore keep the fingerprint of their encoder, which is compared before they are used.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ class EncoderFingerprint:
     """Identity of an encoder, as plain data.
 
     Attributes:
-        name: for messages: it may differ between equal encoders (a moved file).
-        architecture: as of `Encoder.architecture`: sizes, normalization, and whatever else decides the features beside
-            the weights. JSON data; fields at their default value are left out.
+        name: for messages only: it may differ between equal encoders (a moved file).
+        architecture: the result of `Encoder.architecture`: sizes, normalization, and whatever else determines the
+            features besides the weights. JSON data; fields at their default value are left out.
         weights: SHA-256 over all weights and buffers, see `weights_hash`.
     """
 
@@ -31,7 +31,7 @@ class EncoderFingerprint:
     weights: str
 
     def difference(self, other: "EncoderFingerprint") -> str:
-        """How `other` differs in its features, as a clause for a message; empty if it does not. Names do not count."""
+        """Clause for a message that says how `other` differs; empty if it does not. Names are not compared."""
         ours, theirs = self.architecture, other.architecture
         changed = [
             f"{key} {ours.get(key, 'default')} against {theirs.get(key, 'default')}"
@@ -46,7 +46,7 @@ class EncoderFingerprint:
 
 
 def encoder_fingerprint(encoder: Encoder) -> EncoderFingerprint:
-    """The fingerprint of an encoder as it is now; reads all of its weights (about a second per GB)."""
+    """Compute the fingerprint of an encoder in its present state; reads all weights (about a second per GB)."""
     return EncoderFingerprint(
         name=encoder.spec.name,
         architecture=as_json(encoder.architecture()),
@@ -55,7 +55,7 @@ def encoder_fingerprint(encoder: Encoder) -> EncoderFingerprint:
 
 
 def weights_hash(module: nn.Module) -> str:
-    """SHA-256 over the names and bytes of all weights and buffers that a module saves."""
+    """SHA-256 over the names and bytes of all weights and buffers in a module's state dict."""
     digest = hashlib.sha256()
     add_weights(digest, module)
     return digest.hexdigest()

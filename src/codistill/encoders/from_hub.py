@@ -1,6 +1,6 @@
-"""Encoders from the Hugging Face hub, or from folders of its form: `codistill.from_pretrained("ORG/NAME")`.
+"""Load encoders from the Hugging Face hub, or from folders in its format: `codistill.from_pretrained("ORG/NAME")`.
 
-The hub's address is `HF_ENDPOINT`, if that is set.
+The environment variable `HF_ENDPOINT` overrides the hub's address.
 """
 
 import os
@@ -15,12 +15,12 @@ from codistill.weights.hub import HUB_FILES
 
 
 def from_pretrained(what: str | Path, *, revision: str | None = None, train: bool = False) -> Encoder:
-    """An encoder from a folder, or from a repository of the hub.
+    """Load an encoder from a folder, or from a repository of the hub.
 
     Args:
-        what: a folder (of `save_pretrained`, an export), or `ORG/NAME`.
-        revision: branch, tag or commit of a repository.
-        train: parameters require gradients; otherwise it is frozen.
+        what: a folder (written by `save_pretrained`, or an export), or `ORG/NAME`.
+        revision: branch, tag or commit of the repository.
+        train: parameters require gradients; otherwise the encoder is frozen.
 
     Raises:
         CheckpointError: if it cannot be found or read.

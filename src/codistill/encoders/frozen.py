@@ -1,6 +1,6 @@
-"""Our vision transformers frozen in one dtype: a `ViTEncoder` in, the same encoder at full speed out.
+"""Frozen encoders for fast inference: a `ViTEncoder` in, the same encoder in one dtype out.
 
-The copy has neither parameters nor gradients. Its state dict is the SHA-256 of the weights that it was made from, so
+The copy has neither parameters nor gradients. Its state dict holds the SHA-256 of the weights that it was made from, so
 that its fingerprint depends on them and on the precision, not on the rounding of a machine.
 """
 
@@ -18,14 +18,14 @@ from codistill.nn.frozen_linear import FrozenLinear
 from codistill.nn.int8_linear import Int8Linear
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16}
-"""Number type of a frozen encoder by the name of its precision; with `int8` that of what is no product."""
+"""Dtype of a frozen encoder by its precision; for `int8`, the dtype of everything but the matrix products."""
 
 
 class FrozenViTEncoder(FrozenVisionTransformer, ViTEncoder):
-    """A `ViTEncoder` folded and rounded once, see `nn/frozen.py`. Tokens are fp32, whatever it computes in.
+    """A `ViTEncoder` folded and rounded once, see `nn/frozen.py`. Its tokens are fp32 in every precision.
 
     Args:
-        encoder: to copy; it is not changed.
+        encoder: the encoder to copy; it is not changed.
         precision: a key of `DTYPES`.
     """
 
@@ -44,11 +44,11 @@ class FrozenViTEncoder(FrozenVisionTransformer, ViTEncoder):
         return self._num_parameters
 
     def architecture(self) -> dict[str, Any]:
-        """That of the encoder it was made from, and its precision."""
+        """The architecture of the original encoder, and the precision."""
         return self._architecture
 
     def forward(self, images: Tensor, norm: bool = True) -> Any:
-        """As of every encoder; images that require gradients are refused."""
+        """Tokens of ImageNet-normalized images, as `Encoder.forward`; refuses images that require gradients."""
         if images.requires_grad and torch.is_grad_enabled():
             raise ConfigError(
                 f"{self.spec.name} was loaded with precision={self.precision}, which has no gradients, and these "

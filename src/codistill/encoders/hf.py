@@ -1,7 +1,7 @@
 """`hf:org/repo` or `hf:FOLDER`: a vision model of the transformers library as an encoder (extra `hf`).
 
-Vision transformers give their class and register tokens and intermediate blocks; networks whose output is a map give
-it as patches, with their stride as the patch size. The normalization comes from the image processor's file, the licence
+Vision transformers give their class and register tokens and intermediate blocks. Networks whose output is a map give it
+as patches, with their stride as the patch size. The normalization comes from the image processor's file, the licence
 from the model card. Code in a repository is never run. Options: `summary=…` (see `summary`), `mean`, `std`.
 """
 
@@ -22,16 +22,16 @@ from codistill.weights.cache import is_offline
 PREFIX = "hf:"
 OPTIONS = ("summary", "mean", "std")
 INSIDE = ("vision_model", "vision_encoder", "vision_tower")
-"""Attributes of the image encoder in models of images and text or prompts."""
+"""Attributes that hold the image encoder in models that combine images with text or prompts."""
 
 
 def hf_encoder(text: str, **given: Any) -> HfEncoder:
-    """The encoder of `hf:org/repo` or `hf:FOLDER`, with options.
+    """Load the encoder of `hf:org/repo` or `hf:FOLDER`, with options.
 
     Raises:
         MissingExtraError: if transformers is not installed.
         CheckpointError: if the model cannot be found or loaded, or its weights are incomplete.
-        ConfigError: if it is no vision model of a supported kind.
+        ConfigError: if it is not a vision model of a supported kind.
     """
     repo = text.removeprefix(PREFIX)
     exists = Path(repo).expanduser().is_dir()
@@ -56,7 +56,7 @@ def hf_encoder(text: str, **given: Any) -> HfEncoder:
         )
     if getattr(model.config, "mask_ratio", None) is not None:
         config: Any = model.config
-        config.mask_ratio = 0.0  # of pre-training: an encoder sees the whole image
+        config.mask_ratio = 0.0  # masking belongs to pre-training; an encoder sees the whole image
     stated = {key: value for key, value in options.items() if key in ("mean", "std")}
     mean, std = normalization(transformers, source, model.config, stated, hasattr(model, "input_conditioner"))
     return HfEncoder(
@@ -71,11 +71,11 @@ def hf_encoder(text: str, **given: Any) -> HfEncoder:
 
 
 def _load(transformers: ModuleType, source: str, repo: str) -> nn.Module:
-    """The model, with all weights from the files."""
+    """Load the model; files that lack some of its weights are refused."""
     try:
         config = transformers.AutoConfig.from_pretrained(source, local_files_only=is_offline())
         kind = transformers.AutoModel
-        if type(config) not in transformers.AutoModel._model_mapping:  # e.g. a text model's vision half alone
+        if type(config) not in transformers.AutoModel._model_mapping:  # e.g. only the vision half of CLIP
             names = getattr(config, "architectures", None) or ()
             kind = next((found for name in names if (found := getattr(transformers, name, None))), kind)
         model, info = kind.from_pretrained(source, local_files_only=is_offline(), output_loading_info=True)
@@ -103,7 +103,7 @@ def _import_transformers(repo: str) -> ModuleType:
 
 
 def _licence(transformers: ModuleType, source: str) -> str:
-    """The licence in the head of the model card."""
+    """The licence in the metadata of the model card."""
     text = text_file(transformers, source, "README.md")
     if not text.startswith("---"):
         return "unknown"

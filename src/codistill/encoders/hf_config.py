@@ -1,4 +1,4 @@
-"""What the configuration of a transformers model says: sizes, and which tokens are its summary."""
+"""Sizes and summary tokens of a transformers model, from its configuration."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from codistill.encoders.summary import no_summary
 
 
 def side_of(size: Any) -> int | None:
-    """One side of a square given as a number or a pair; None for anything else."""
+    """Side of a square that is given as a number or a pair; None for anything else."""
     if isinstance(size, int):
         return size
     if isinstance(size, (list, tuple)) and len(set(size)) == 1 and isinstance(size[0], int):
@@ -15,7 +15,7 @@ def side_of(size: Any) -> int | None:
 
 
 def native_size(config: Any, patch: int | None) -> int:
-    """The side of the square images in the model's configuration, else a default."""
+    """Side of the square images in the model's configuration, or a default."""
     inner = getattr(config, "backbone_config", None)
     side = side_of(getattr(config, "image_size", None)) or side_of(getattr(inner, "image_size", None))
     places = getattr(config, "num_patches", None)

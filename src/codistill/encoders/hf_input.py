@@ -1,7 +1,8 @@
-"""Input range of a transformers model: its image processor's file in, mean and std for pixels in [0, 1] out.
+"""Input normalization of a transformers model: its image processor's file in, mean and std for pixels in [0, 1] out.
 
-A processor multiplies 8-bit values by `rescale_factor` if `do_rescale`, then normalizes if `do_normalize`; a model
-that normalizes inside (RADIO, TIPSv2) has a processor that does not. Missing values are the processor class's defaults.
+A processor multiplies 8-bit values by `rescale_factor` if `do_rescale`, then normalizes if `do_normalize`. The
+processor of a model that normalizes internally (RADIO, TIPSv2) does not. Missing values are the defaults of the
+processor's class.
 """
 
 import json
@@ -25,14 +26,14 @@ Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 def normalization(
     transformers: ModuleType, source: str, config: Any, stated: dict[str, Any], normalizes_inside: bool
 ) -> Normalization:
-    """Mean and std that turn pixels in [0, 1] into what the model takes.
+    """Mean and std that turn pixels in [0, 1] into the model's input.
 
     Args:
         transformers: the library.
         source: repository or folder.
-        config: the model's.
+        config: the model's configuration.
         stated: `mean` and `std` from the caller, which override everything.
-        normalizes_inside: whether the model subtracts a mean of its own.
+        normalizes_inside: whether the model subtracts its own mean.
 
     Raises:
         CheckpointError: for a damaged file or impossible values.
@@ -101,7 +102,7 @@ def _three(source: str, key: str, value: Any) -> tuple[float, ...]:
 
 
 def _default_processor(transformers: ModuleType, model_type: str) -> Any:
-    """The processor that transformers itself takes for this type of model; None where it has none."""
+    """The processor that transformers uses by default for this type of model; None where it has none."""
     try:
         names = transformers.models.auto.image_processing_auto.IMAGE_PROCESSOR_MAPPING_NAMES.get(model_type)
     except AttributeError:
@@ -115,10 +116,10 @@ def _default_processor(transformers: ModuleType, model_type: str) -> Any:
 
 
 def _instance(transformers: ModuleType, name: Any) -> Any:
-    """A processor by its class's name, with that class's defaults; None where it cannot be made."""
+    """A processor of a named class with its defaults; None where it cannot be made."""
     try:
         return getattr(transformers, str(name))()
-    except Exception:  # classes that need arguments or packages: the file must suffice
+    except Exception:  # a class that needs arguments or packages: only the file is used then
         return None
 
 
@@ -147,7 +148,7 @@ def processor_file(transformers: ModuleType, source: str) -> dict[str, Any] | No
 
 
 def text_file(transformers: ModuleType, source: str, filename: str) -> str:
-    """A text file of the model; empty where it has none."""
+    """Content of a text file of the model; empty where it has no such file."""
     try:
         path = transformers.utils.cached_file(source, filename, local_files_only=is_offline())
         return Path(path).read_text(encoding="utf-8") if path else ""

@@ -1,7 +1,8 @@
-"""Which outputs of a transformers model are patches: found by running it on small images, then checked.
+"""Find which outputs of a transformers model are patches, by running it on small images.
 
-Tokens are counted at two sizes; where a model shows its embeddings, one patch of the image is changed, and the token
-that changes with it shows where the patches start and that they are in rows. Names are not used.
+The number of tokens tells the patch size and the number of tokens before the patches; where the patch size is unknown,
+tokens are counted at two image sizes. Where a model gives its embeddings, one patch of the image is changed: the token
+that changes with it shows where the patches start, and that they are in row-major order. Names are not used.
 """
 
 import math
@@ -15,7 +16,7 @@ from torch import Tensor
 from codistill.errors import ConfigError
 
 Run = Callable[..., Any]
-"""Images (batch, 3, row, column) and options to a transformers output."""
+"""Function from images (batch, 3, row, column) and options to a transformers output."""
 
 RAISED = (
     RuntimeError,
@@ -26,10 +27,10 @@ RAISED = (
     AttributeError,
     ArithmeticError,
 )
-"""What models raise on images that they do not accept."""
+"""Exceptions that models raise for images that they do not accept."""
 
 STRIDED = 64
-"""Side in pixels for a first trial of networks without a stated patch size; most have a stride of 32."""
+"""Shorter side in pixels of the first trial image where the configuration has no patch size; most strides are 32."""
 
 
 class JoinedImagesError(ConfigError):
@@ -43,10 +44,10 @@ class Layout:
     Attributes:
         patch: pixels per token side.
         prefix: tokens before the patches; 0 for maps.
-        is_map: whether it is (batch, channel, row, column).
-        channels_last: whether it is (batch, row, column, channel).
+        is_map: whether it is a map, (batch, channel, row, column) unless `channels_last`.
+        channels_last: whether the map is (batch, row, column, channel).
         dim: channels of a token.
-        blocks: whether hidden states are one per block, each of the same shape as the last.
+        blocks: whether there is one hidden state per block, each of the same shape as the last.
     """
 
     patch: int
@@ -60,18 +61,18 @@ class Layout:
 def find_layout(
     run: Run, *, patch: int | None, size: int, depth: int, name: str, fixed: bool = False
 ) -> Layout:
-    """The layout of a model's output.
+    """Find the layout of a model's output.
 
     Args:
         run: the model.
-        patch: of its configuration, or None.
+        patch: the patch size in its configuration, or None.
         size: its native side in pixels.
-        depth: blocks of its configuration.
-        fixed: try no size but the native one.
+        depth: the number of blocks in its configuration.
+        fixed: try the native size only.
         name: for errors.
 
     Raises:
-        ConfigError: with the reason why it cannot be an encoder.
+        ConfigError: if the model cannot be an encoder; the text gives the reason.
     """
     try:
         output, shape = _first_look(run, patch, size, fixed, name)
@@ -84,7 +85,7 @@ def find_layout(
             raise
         return find_layout(
             run, patch=None, size=size, depth=depth, name=name, fixed=fixed
-        )  # it was the first stage's alone
+        )  # the stated patch size was that of the first stage only
     grid = (shape[0] // patch, shape[1] // patch)
     states = getattr(output, "hidden_states", None) or ()
     blocks = depth > 0 and len(states) > depth and all(s.shape == hidden.shape for s in states[-depth - 1 :])
@@ -96,7 +97,7 @@ def find_layout(
 def _first_look(
     run: Run, patch: int | None, size: int, fixed: bool, name: str
 ) -> tuple[Any, tuple[int, int]]:
-    """An output with hidden states for the model's smallest images: two, not square; else native ones."""
+    """An output with hidden states, and the image's shape: two small non-square images are tried, then a native one."""
     side = patch or STRIDED // 2
     reasons = []
     sizes = [(2 * side, 3 * side, 2), (size, size, 1)]
@@ -133,7 +134,10 @@ def _of_map(hidden: Tensor, shape: tuple[int, int], name: str) -> Layout:
 def _of_sequence(
     run: Run, hidden: Tensor, shape: tuple[int, int], patch: int | None, name: str
 ) -> tuple[int, int]:
-    """Patch size and prefix tokens from the number of tokens, at another size too where the patch size is unknown."""
+    """Patch size and number of prefix tokens, from the number of tokens.
+
+    Where the patch size is unknown, a second image size is tried.
+    """
     count = hidden.shape[1]
     if patch and (prefix := count - (shape[0] // patch) * (shape[1] // patch)) >= 0:
         return patch, prefix
@@ -150,7 +154,7 @@ def _of_sequence(
 def _checked_prefix(
     run: Run, embedded: Tensor, shape: tuple[int, int], grid: tuple[int, int], prefix: int, name: str
 ) -> int:
-    """The index of the first patch: the token that follows one patch of the image, in row order."""
+    """The index of the first patch token, found by changing patches of the image, whose tokens must be row-major."""
     starts = set()
     for row, column in {(0, 0), (grid[0] - 1, grid[1] - 1), (grid[0] - 1, 0)}:
         images = probe_images(*shape)

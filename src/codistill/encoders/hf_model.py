@@ -18,7 +18,7 @@ from codistill.errors import ConfigError
 from codistill.types import EncoderSpec, Tokens
 
 POOLS = ("head", "pooler", "attn_pool", "attention_pool")
-"""Names of models' parts that pool tokens."""
+"""Names of submodules that pool tokens."""
 _NO_ARCHITECTURE = ("_name_or_path", "transformers_version", "architectures", "dtype", "id2label", "label2id")
 
 
@@ -26,13 +26,13 @@ class HfEncoder(Encoder):
     """A transformers vision model.
 
     Args:
-        model: gives `last_hidden_state`, (batch, token, channel) or (batch, channel, row, column).
+        model: a model that gives `last_hidden_state`, (batch, token, channel) or (batch, channel, row, column).
         name, licence, mean, std: for the spec.
-        summary: the vector of `Tokens.cls`, see `encoders.summary`.
-        projection: from the pooled vector into the space shared with text, if any.
+        summary: which vector is `Tokens.cls`, see `encoders.summary`.
+        projection: maps the pooled vector into the space shared with text, if the model has one.
 
     Raises:
-        ConfigError: if its output is neither a map nor patches among other tokens, or it has no such summary.
+        ConfigError: if its output is neither a map nor patches among other tokens, or it lacks the chosen summary.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class HfEncoder(Encoder):
         depth = int(getattr(config, "num_hidden_layers", 0) or 0)
         self._patch = patch
         with torch.no_grad():
-            # windows of transformers' Swin shrink, and stay small, when it sees a small image
+            # transformers' Swin shrinks its windows when it sees a small image, and does not enlarge them again
             fixed = getattr(config, "window_size", None) is not None
             self.layout = find_layout(self._run, patch=patch, size=size, depth=depth, name=name, fixed=fixed)
             self._probe = self._small_images(size, fixed)
@@ -86,7 +86,7 @@ class HfEncoder(Encoder):
         """Tokens of the last layer.
 
         Raises:
-            ConfigError: if the model does not take images of this size; for norm=False beside a pooled summary.
+            ConfigError: if the model does not take images of this size; for norm=False with a pooled summary.
         """
         if self.summary not in ("pooled", "projected"):
             return self._tokens(self._checked(images).last_hidden_state, images, norm)
@@ -103,7 +103,7 @@ class HfEncoder(Encoder):
 
         Raises:
             ValueError: for a block that the model does not have.
-            ConfigError: as `encode`; with a pooled summary, which blocks do not have.
+            ConfigError: as `encode`; also with a pooled summary, because only the last output has one.
         """
         depth = self.spec.depth
         if not depth:
@@ -119,19 +119,19 @@ class HfEncoder(Encoder):
         return [self._tokens(hidden[block % depth], images, norm) for block in blocks]
 
     def apply_norm(self, tokens: Tokens) -> Tokens:
-        """The final norm, which was taken out of the model; maps have none."""
+        """Apply the final norm, which was removed from the model; maps have none."""
         return normed_by(self.final_norm, tokens)
 
     @property
     def pools_patches(self) -> bool:
-        """With a pooled summary that a part of the model makes of all tokens, which are patches."""
+        """Whether the summary is pooled, by a submodule, from tokens that are all patches."""
         return self._pool is not None
 
     def pool(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         """The model's own pooling, and its projection for a projected summary.
 
         Raises:
-            NotImplementedError: without such a summary.
+            NotImplementedError: if the encoder has no such summary.
         """
         if self._pool is None:
             return super().pool(patches, grid)
@@ -139,14 +139,14 @@ class HfEncoder(Encoder):
         return pooled if self.projection is None else self.projection(pooled)
 
     def architecture(self) -> dict[str, Any]:
-        """Also the model's configuration, without its provenance, and the summary."""
+        """Adds the model's configuration, without its provenance, and the summary."""
         config: Any = self.model.config
         said = {key: value for key, value in config.to_diff_dict().items() if key not in _NO_ARCHITECTURE}
         more = {} if self.summary is None else {"summary": self.summary}
         return {**super().architecture(), "config": said, **more}
 
     def _checked(self, images: Tensor, **options: Any) -> Any:
-        """The model's output; an error at a size other than its native one is explained."""
+        """The model's output; an error at a size other than the native one is explained to the user."""
         try:
             output = self._run(images, **options)
         except RAISED as error:
@@ -186,7 +186,7 @@ class HfEncoder(Encoder):
         return self.model(pixel_values=images, **options)
 
     def _find_summary(self, name: str) -> tuple[bool, int | None]:
-        """Whether tokens come with a summary, and its width where it differs from the tokens'."""
+        """Whether there is a summary vector, and its width where it differs from the tokens'."""
         layout, word = self.layout, self.summary
         if word in ("pooled", "projected"):
             if word == "projected" and self.projection is None:
@@ -207,7 +207,7 @@ class HfEncoder(Encoder):
         return False, None
 
     def _small_images(self, size: int, fixed: bool) -> Tensor:
-        """The smallest image that the model takes, for trials."""
+        """A small image for trials, or one of native size where the model refuses it."""
         side = size if fixed else 2 * self.layout.patch
         try:
             self._run(probe := probe_images(side, side)[:1])
@@ -216,7 +216,7 @@ class HfEncoder(Encoder):
         return probe
 
     def _find_pool(self) -> str | None:
-        """The part of the model that makes the pooled vector of its tokens alone; None where it has none."""
+        """Path of the submodule that computes the pooled vector from the tokens alone; None where there is none."""
         if self.summary not in ("pooled", "projected") or self.layout.is_map or self.layout.prefix:
             return None
         output = self._run(self._probe)
@@ -250,8 +250,8 @@ class HfEncoder(Encoder):
                 if not torch.equal(bare, before) and torch.equal(norm(bare), before):
                     return norm
             except RAISED:
-                pass  # of another width: a norm between stages
-            setattr(parent, leaf, norm)  # not applied last
+                pass  # it has another width: a norm between stages
+            setattr(parent, leaf, norm)  # not the final norm: put it back
         return nn.Identity()
 
     def _tokens(self, hidden: Tensor, images: Tensor, norm: bool, cls: Tensor | None = None) -> Tokens:
@@ -284,7 +284,7 @@ def forward_parameters(model: nn.Module) -> set[str]:
 
 
 def _packed_patches(images: Tensor, patch: int) -> dict[str, Tensor]:
-    """Inputs of models of any size and shape (SigLIP 2 NaFlex): flat patches, a mask that hides none, grids."""
+    """Inputs of a NaFlex model (SigLIP 2), which takes any size: flat patches, a mask of ones, and grids."""
     batch, channels, height, width = images.shape
     rows, columns = height // patch, width // patch
     patches = images.reshape(batch, channels, rows, patch, columns, patch).permute(0, 2, 4, 3, 5, 1)

@@ -1,9 +1,9 @@
-"""Encoders to the Hugging Face hub, or to folders of its form; see `weights/hub.py`.
+"""Write encoders to the Hugging Face hub, or to folders in its format; see `weights/hub.py`.
 
     encoder.save_pretrained("folder")                 config.json, model.safetensors, README.md
     encoder.push_to_hub("ORG/NAME")                   needs the extra `hf` and a login (`hf auth login`)
 
-The hub's address is `HF_ENDPOINT`, if that is set.
+The environment variable `HF_ENDPOINT` overrides the hub's address.
 """
 
 import os
@@ -17,10 +17,10 @@ from codistill.weights.hub import write_hub_folder
 
 
 class HubEncoder:
-    """Methods of `ViTEncoder`."""
+    """Mixin of `ViTEncoder` with the hub's methods."""
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the encoder as a folder of the hub's form.
+        """Write the encoder as a folder in the hub's format.
 
         Raises:
             CheckpointError: if the folder exists and may not be replaced.
@@ -28,15 +28,15 @@ class HubEncoder:
         return write_hub_folder(folder, self.weights(), overwrite=overwrite)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, message: str = "Upload an encoder") -> str:
-        """Upload the encoder; the repository is made if it is not there.
+        """Upload the encoder; the repository is created if it does not exist.
 
         Args:
             repo_id: `ORG/NAME`.
-            private: of a repository that is made.
-            message: of the commit.
+            private: whether a new repository is private.
+            message: commit message.
 
         Returns:
-            The commit's address.
+            The address of the commit.
 
         Raises:
             CheckpointError: if the hub refuses.
@@ -53,7 +53,7 @@ class HubEncoder:
                 raise CheckpointError(f"{repo_id}: the hub refused ({first_line(error)})") from error
 
     def weights(self) -> EncoderWeights:
-        """The encoder as checked weights; tensors are shared with it."""
+        """The encoder as `EncoderWeights`, which share its tensors."""
         encoder = cast(Any, self)
         spec = encoder.spec
         return EncoderWeights(
@@ -81,6 +81,6 @@ def hub_client() -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of an error's text."""
+    """The first line of an error's text, shortened."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

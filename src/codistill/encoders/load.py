@@ -1,20 +1,21 @@
-"""One function for every kind of encoder: the user's text in, an `Encoder` in evaluation mode out.
+"""Load any kind of encoder from a text: a path, a name or a prefixed name in, an `Encoder` in evaluation mode out.
 
     load_encoder("dune_vitbase_14_448.pth")        a released file: DUNE, UNIC, DINOv2, MASt3R, DUSt3R, Multi-HMR
-    load_encoder("runs/first")                     a run of ours, or one of its checkpoints
+    load_encoder("runs/first")                     a run of codistill, or one of its checkpoints
     load_encoder("exports/first")                  an export folder
-    load_encoder("dinov2_vitl14_reg")              known weights, found on this machine or fetched
+    load_encoder("dinov2_vitl14_reg")              known weights, found on this machine or downloaded
     load_encoder("dinov3_vitb16")                  other published encoders by name         (extra `timm`)
     load_encoder("dune-tiny")                      a model that ships with the library
     load_encoder("timm:resnet50,pretrained=false") a timm model                   (extra `timm`)
     load_encoder("hf:facebook/dinov2-small")       a transformers model           (extra `hf`)
     load_encoder("random:vit_tiny")                seeded random weights
     load_encoder("dinov2.onnx")                    an encoder of `codistill export`  (extra `onnx`)
-    load_encoder("mine")                           a name given to register_encoder, or added by an installed package
+    load_encoder("mine")                           a name passed to register_encoder, or added by an installed package
 
 Options follow after commas: `file.pt,like=dinov2,num_heads=3`, `dinov2_vits14,image_size=448,window=16`,
-`hf:ORG/NAME,summary=pooled`, `dinov2_vitl14,register_neurons=FILE.json`. `,precision=bf16` behind any of them loads one
-of our vision transformers in that precision (`encoders/precision.py`). A loaded encoder is frozen, unless `train=True`.
+`hf:ORG/NAME,summary=pooled`, `dinov2_vitl14,register_neurons=FILE.json`. The option `precision=bf16` loads one of
+codistill's own vision transformers in that precision (`encoders/precision.py`). A loaded encoder is frozen, unless
+`train=True`.
 """
 
 import logging
@@ -61,10 +62,10 @@ KINDS: dict[str, Callable[..., Encoder]] = {
     "hf:": hf_encoder,
     "random:": seeded_encoder,
 }
-"""Kinds of encoder by prefix; each function takes the whole text, and options as keywords."""
+"""Kinds of encoder by prefix; each function takes the whole text, and further options as keywords."""
 
 REGISTER = "register_neurons"
-"""Option of files and known names: a register at test time, see `encoders/test_time_register.py`."""
+"""Option of files and known names that adds a register at test time, see `encoders/test_time_register.py`."""
 _TOLD: set[str] = set()
 
 
@@ -87,30 +88,31 @@ def load_encoder(
     device: str | torch.device = "cpu",
     train: bool = False,
 ) -> Encoder:
-    """An encoder in evaluation mode, frozen, exact unless a precision is given; see the module's text.
+    """Load an encoder in evaluation mode; it is frozen unless `train`. See the module docstring for what can be loaded.
 
     Args:
-        what: a path, a known or registered name, or `timm:…`, `hf:…`, `random:…`. An `Encoder` comes back as it is,
-            or in the precision.
-        num_heads: attention heads, if not in the weights file.
-        image_size: the new native size: a learned positional embedding is resized once.
-        window, num_global: tokens per side of attention windows, and blocks that see the whole image (4): windowed
-            attention, for large images, see `nn/windows.py`.
-        like: a family or known name, for facts missing in a weights file, see `weights.stated.FAMILIES`.
+        what: a path, a known or registered name, or `timm:…`, `hf:…`, `random:…`. An `Encoder` is returned as it is,
+            or in the given precision.
+        num_heads: number of attention heads, if the weights file does not say it.
+        image_size: a new native size, to which a learned position embedding is resized once.
+        window, num_global: windowed attention for large images, see `nn/windows.py`: tokens per side of a window, and
+            number of blocks that see the whole image (4).
+        like: a family or known name whose facts replace those missing in a weights file, see
+            `weights.stated.FAMILIES`.
         mean, std: the normalization that the network was trained with, if missing or wrong in the file or the model's
             metadata: three numbers, `imagenet`, or `none` for pixels in [0, 1].
         activation, norm_eps, position_offset, position_antialias: as in `ViTConfig`, for weights files.
-        summary: the vector of a `timm:` or `hf:` model for `Tokens.cls`, see `encoders.summary`.
-        precision: `exact` (the network as it was trained, in fp32; what None means), `auto`, `fp32` or `bf16`: see
+        summary: which vector of a `timm:` or `hf:` model becomes `Tokens.cls`, see `encoders.summary`.
+        precision: `exact` or None (the network as it was trained, in fp32), `auto`, `fp32` or `bf16`, see
             `encoders/precision.py`. It is part of the encoder's fingerprint.
-        device: where it will be.
-        train: parameters require gradients. Otherwise the encoder is frozen and keeps nothing for a backward pass
-            (unless the images require gradients).
+        device: device of the encoder.
+        train: parameters require gradients. Otherwise the encoder is frozen and stores no activations for a backward
+            pass (unless the images require gradients).
 
     Raises:
-        CheckpointError: for files that are missing, damaged, of an unknown layout, or without facts that the features
-            depend on.
-        ConfigError: for an unknown name or option; the text lists the known ones. For a precision that the encoder
+        CheckpointError: for files that are missing, damaged, of an unknown layout, or that lack facts on which the
+            features depend.
+        ConfigError: for an unknown name or option (the text lists the known ones), or a precision that the encoder
             cannot have.
         MissingExtraError: if `timm:`, `hf:` or onnxruntime is not installed.
     """
@@ -143,7 +145,7 @@ def load_encoder(
 
 
 def _load(text: str, given: dict[str, Any]) -> Encoder:
-    """An encoder of any kind; options given as arguments override those in the text."""
+    """Load an encoder of any kind; options given as arguments override those in the text."""
     name = text.partition(",")[0]
     if (
         name
@@ -163,7 +165,7 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
     whole = bool(text) and (text in REGISTERED or Path(text).expanduser().exists())
     text, options = (text, {}) if whole else split_options(text, (*FILE_OPTIONS, REGISTER))
     options |= given
-    there = text not in REGISTERED and Path(text).expanduser().exists()  # before packages' encoders
+    there = text not in REGISTERED and Path(text).expanduser().exists()  # paths precede packages
     factory = None if there else find_factory(text)
     if factory is not None:
         _refuse_options(text, options)
@@ -188,10 +190,10 @@ def _load(text: str, given: dict[str, Any]) -> Encoder:
 
 
 def encoder_from_weights(weights: EncoderWeights) -> ViTEncoder | NetworkEncoder:
-    """The network of weights, in evaluation mode and fp32; it shares no memory with them.
+    """Build the network for weights, in evaluation mode and fp32; it shares no memory with them.
 
     Raises:
-        CheckpointError: if a network of timm has other tensors; those of vision transformers were checked before.
+        CheckpointError: if a network of timm has other tensors. Those of vision transformers were checked when read.
     """
     about: dict[str, Any] = {
         "name": weights.name,
@@ -220,14 +222,14 @@ def encoder_from_weights(weights: EncoderWeights) -> ViTEncoder | NetworkEncoder
 
 
 def vit_from_weights(weights: EncoderWeights) -> ViTEncoder:
-    """As `encoder_from_weights`, of weights that are a vision transformer's."""
+    """As `encoder_from_weights`, for the weights of a vision transformer."""
     encoder = encoder_from_weights(weights)
     assert isinstance(encoder, ViTEncoder)
     return encoder
 
 
 def _read(text: str, stated: Stated) -> EncoderWeights:
-    """Weights of an existing path, or of known weights by name."""
+    """Read weights from an existing path, or known weights by name."""
     if not text.strip():
         raise ConfigError("no encoder was named: give a file, a folder or a name")
     path = Path(text).expanduser()
@@ -271,7 +273,7 @@ def _refuse_options(what: str, options: Mapping[str, Any]) -> None:
 
 
 def _tell_licence(name: str, licence: str, commercial: bool, homepage: str) -> None:
-    """Log the licence of weights once per process; as a warning where it restricts their use."""
+    """Log the licence of weights once per process; as a warning where it does not allow commercial use."""
     if name in _TOLD:
         return
     _TOLD.add(name)

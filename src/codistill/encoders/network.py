@@ -1,10 +1,11 @@
-"""A convolutional or hybrid network of timm as a student's encoder: its last feature map, and the map's mean as class
-token (EUPE's ConvNeXts, arXiv 2603.22387).
+"""A convolutional or hybrid network of timm as a student's encoder (EUPE's ConvNeXts, arXiv 2603.22387).
+
+The cells of its last feature map are the patches, and the map's mean is the class token.
 
 `timm:NAME` starts from random weights, `timm:NAME,pretrained=true` from timm's. Tokens are the same with and without
-norm: such networks have no final norm that acts on each token by itself. What a network has behind its last map (pools,
-norms, classifiers) stays in its files, and is not trained. Running statistics of batch norms are buffers: saved,
-resumed and averaged as the weights are.
+norm, because such networks have no final norm that acts on each token by itself. Layers behind the last map (pools,
+norms, classifiers) stay in the files and are not trained. Running statistics of batch norms are buffers: they are
+saved, resumed and averaged like the weights.
 """
 
 from collections.abc import Sequence
@@ -27,16 +28,16 @@ OPTIONS = ("pretrained",)
 
 
 class NetworkEncoder(HubEncoder, TimmMap):
-    """A network of timm, trainable, see the module's text.
+    """A trainable network of timm, see the module docstring.
 
     Args:
         config: its name and sizes.
-        model: of that name, without classifier.
-        name, licence: of the weights.
+        model: the timm model of that name, without classifier.
+        name, licence: name and licence of the weights.
         mean, std: the normalization that it was or will be trained with.
 
     Raises:
-        ConfigError: if its sizes are not those of `config`.
+        ConfigError: if the model's sizes are not those of `config`.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class NetworkEncoder(HubEncoder, TimmMap):
         self.spec = replace(self.spec, has_cls=True, depth=config.depth)
 
     def encode(self, images: Tensor, norm: bool = True) -> Tokens:
-        """The last map's cells as patches, their mean as class token.
+        """Tokens of the last map: its cells are the patches, their mean is the class token.
 
         Raises:
             ConfigError: if the network does not take images of this size.
@@ -72,7 +73,7 @@ class NetworkEncoder(HubEncoder, TimmMap):
         return replace(tokens, cls=tokens.patches.mean(1))
 
     def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
-        """The one set of tokens that there is, as block 0 or -1.
+        """The tokens of the last map, which count as block 0 or -1; the network has no other blocks.
 
         Raises:
             ValueError: for another block.
@@ -84,15 +85,15 @@ class NetworkEncoder(HubEncoder, TimmMap):
         return [tokens for _ in blocks]
 
     def train(self, mode: bool = True) -> "NetworkEncoder":
-        """A frozen network stays in evaluation mode: else batches would move its running statistics."""
+        """Set the mode; a frozen network stays in evaluation mode, so that batches do not change its statistics."""
         return super().train(mode and any(p.requires_grad for p in self.parameters()))
 
     def architecture(self) -> dict[str, Any]:
-        """With the network's name in place of the weights'."""
+        """Adds the network's name in timm."""
         return {**super().architecture(), "model": self.config.model}
 
     def unused_parameters(self) -> list[str]:
-        """Names of parameters that tokens do not depend on."""
+        """Names of parameters on which the tokens do not depend."""
         named = dict(self.named_parameters())
         side = self.config.image_size
         with torch.enable_grad():
@@ -104,13 +105,13 @@ class NetworkEncoder(HubEncoder, TimmMap):
 
 
 def running_statistics(module: nn.Module) -> list[Tensor]:
-    """Means and variances that the batch norms of a module keep."""
+    """Running means and variances of a module's batch norms."""
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     return [kept for part in norms for kept in (part.running_mean, part.running_var) if kept is not None]
 
 
 def fresh_network(text: str, image_size: int, drop_path: float = 0.0) -> NetworkEncoder:
-    """The encoder of `timm:NAME[,pretrained=true]`, to train at an image size.
+    """Build the encoder of `timm:NAME[,pretrained=true]`, to be trained at an image size.
 
     Raises:
         ConfigError: for another kind of name, a vision transformer, or a network without a last feature map.
@@ -129,12 +130,12 @@ def fresh_network(text: str, image_size: int, drop_path: float = 0.0) -> Network
 
 
 def network_of_config(config: NetworkConfig, **about: Any) -> NetworkEncoder:
-    """The network of a configuration, its weights random; `about` as of `NetworkEncoder`."""
+    """Build the network of a configuration with random weights; `about` has arguments of `NetworkEncoder`."""
     return NetworkEncoder(config, _model(config.model, False), **about)
 
 
 def network_stride(text: str) -> int:
-    """Pixels per token of `timm:NAME`, without weights."""
+    """Pixels per token of `timm:NAME`, found without loading weights."""
     name, _ = network_name(text)
     about = {"name": text, "image_size": 224, "licence": "", "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     try:
@@ -145,7 +146,7 @@ def network_stride(text: str) -> int:
 
 
 def network_name(text: str) -> tuple[str, bool]:
-    """timm's name in `timm:NAME[,pretrained=true]`, and whether its weights are wanted.
+    """Split `timm:NAME[,pretrained=true]` into timm's name and whether its weights are wanted.
 
     Raises:
         ConfigError: for another kind of name.

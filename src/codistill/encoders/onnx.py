@@ -1,7 +1,8 @@
 """An exported encoder as an `Encoder`: a file of `codistill export --format onnx` in, `Tokens` by onnxruntime out.
 
-It runs on the CPU (or on CUDA, where onnxruntime was installed with it) whatever device the images are on, and has no
-gradient. Its fingerprint is that of the file, so that a head fitted on the original asks before it is used.
+It runs on the CPU (or on CUDA, if onnxruntime was installed with it), whatever device the images are on, and has no
+gradient. Its fingerprint contains the hash of the file, and so differs from that of the original encoder. A head that
+was fitted on the original refuses it unless another encoder is explicitly allowed.
 """
 
 from collections.abc import Sequence
@@ -22,13 +23,13 @@ SUFFIX = ".onnx"
 
 
 class OnnxEncoder(Encoder):
-    """See the module's text.
+    """An encoder in an ONNX file; see the module docstring.
 
     Args:
         path: the file.
 
     Raises:
-        CheckpointError: if it is no exported encoder.
+        CheckpointError: if the file is not an exported encoder.
         MissingExtraError: without onnxruntime.
     """
 
@@ -56,14 +57,15 @@ class OnnxEncoder(Encoder):
         """Tokens of the last block.
 
         Raises:
-            ConfigError: if the file has other tokens, or takes other sizes.
+            ConfigError: if the file was exported without the last block, with the other setting of `norm`, or for other
+                image sizes.
         """
         if self.facts.blocks:
             return self.encode_blocks(images, (-1,), norm)[0]
         return self._tokens(self._run(images, norm), "", images, norm)
 
     def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
-        """Tokens after blocks that the file was exported with."""
+        """Tokens after chosen blocks; only blocks that the file was exported with are available."""
         there = self.facts.blocks or (self.facts.depth - 1,)
         wanted = [block + self.facts.depth if block < 0 else block for block in blocks]
         if missing := [block for block in wanted if block not in there]:
@@ -104,15 +106,15 @@ class OnnxEncoder(Encoder):
         return Tokens(patches, grid, found.get(f"cls{tail}"), found.get(f"registers{tail}"), normed=norm)
 
     def architecture(self) -> dict[str, Any]:
-        """Also the file's hash, which stands for weights and graph."""
+        """Adds the hash of the file, which covers weights and graph."""
         return {**super().architecture(), "file": file_sha256(self.program.path)}
 
 
 def _tokens_of(record: ProgramRecord, path: Path) -> TokenFacts:
-    """The facts of an encoder's record.
+    """The facts about tokens in the record of an exported encoder.
 
     Raises:
-        CheckpointError: for other exports.
+        CheckpointError: if the export is not an encoder.
     """
     if record.kind != "encoder" or record.tokens is None:
         raise CheckpointError(
@@ -128,10 +130,10 @@ def _tokens_of(record: ProgramRecord, path: Path) -> TokenFacts:
 
 
 def onnx_encoder(path: str | Path, **given: Any) -> OnnxEncoder:
-    """The encoder in an ONNX file.
+    """Load the encoder in an ONNX file.
 
     Raises:
-        ConfigError: for options: the file says everything itself.
+        ConfigError: for any option, because the file determines everything.
     """
     if given:
         said = ", ".join(f"{key}={value}" for key, value in given.items())

@@ -1,6 +1,6 @@
-"""`WHAT,key=value,…`: the user's text in, the name and its checked options out.
+"""Parse `WHAT,key=value,…`: the user's text in, the name and its checked options out.
 
-One list for all kinds of encoder; each kind names those it accepts.
+There is one list of options for all kinds of encoder; each kind says which of them it accepts.
 """
 
 import math
@@ -45,7 +45,7 @@ def _word(text: str) -> str:
 
 
 def _three(place: int) -> Callable[[str], tuple[float, ...]]:
-    """A mean (place 0) or std (place 1): R/G/B, one number for all three, or the name of a normalization."""
+    """Parser of a mean (place 0) or std (place 1): R/G/B, one number for all three, or a normalization's name."""
 
     def parse(text: str) -> tuple[float, ...]:
         if text.lower() in _NORMALIZATIONS:
@@ -80,7 +80,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "projector": _word,
     "register_neurons": _word,
 }
-"""Every option with the parser of its text, whose error names the allowed values."""
+"""Every option with the parser of its value; the parser's error names the allowed values."""
 
 
 STATED = tuple(field.name for field in fields(Stated))
@@ -94,7 +94,7 @@ FILE_OPTIONS = (*CHANGES, *STATED)
 
 
 def split_options(text: str, allowed: Iterable[str] = FILE_OPTIONS) -> tuple[str, dict[str, Any]]:
-    """`file.pt,num_heads=3` as the name and its options.
+    """Split a text such as `file.pt,num_heads=3` into the name and its options.
 
     Raises:
         ConfigError: for an unknown or repeated option, or a wrong value.
@@ -120,7 +120,7 @@ def split_options(text: str, allowed: Iterable[str] = FILE_OPTIONS) -> tuple[str
 
 
 def split_precision(text: str) -> tuple[str, str | None]:
-    """`WHAT,…,precision=P` as the text without it, and P; None where it is not there."""
+    """Split `WHAT,…,precision=P` into the text without the precision, and P (None if there is none)."""
     if Path(text).expanduser().exists() or text.count(_PRECISION) != 1:
         return text, None
     before, _, rest = text.partition(_PRECISION)
@@ -149,12 +149,12 @@ _EXAMPLES = {
 
 
 def stated_of(options: Mapping[str, Any]) -> Stated:
-    """The facts about a weights file among some options."""
+    """Select the options that are facts about a weights file."""
     return Stated(**{key: value for key, value in options.items() if key in STATED})
 
 
 def as_options(allowed: Iterable[str], **given: Any) -> dict[str, Any]:
-    """Keyword arguments as options: those that are not None, texts read as in `split_options`.
+    """Keyword arguments as options: None is left out, texts are parsed as in `split_options`.
 
     Raises:
         ConfigError: for an unknown option or a wrong value.

@@ -1,9 +1,9 @@
-"""Which numbers an encoder computes in: a name in, the encoder in that precision out.
+"""Precision of an encoder: a precision's name in, the encoder in that precision out.
 
 exact  the network as it was trained: fp32, with gradients, nothing folded
-fp32   folded (`nn/frozen.py`): the same tokens but for rounding, somewhat faster
-bf16   folded and rounded to bf16: about 1 % of relative error in DINOv2's tokens, twice as fast and more
-auto   bf16 on CUDA, and on a CPU where that was measured to be faster (`nn/bf16_speed.py`); else fp32
+fp32   folded (`nn/frozen.py`): the same tokens up to rounding, somewhat faster
+bf16   folded and rounded to bf16: about 1 % relative error in DINOv2's tokens, at least twice as fast
+auto   bf16 on CUDA, and on a CPU where bf16 was measured to be faster (`nn/bf16_speed.py`); otherwise fp32
 """
 
 from typing import Literal, get_args
@@ -20,10 +20,10 @@ EncoderPrecision = Literal["exact", "auto", "fp32", "bf16"]
 
 
 def check_precision(precision: str) -> EncoderPrecision:
-    """The name, if it is one.
+    """Return the name if it is a known precision.
 
     Raises:
-        ConfigError: with the known ones.
+        ConfigError: for an unknown name; the text lists the known ones.
     """
     if precision not in get_args(EncoderPrecision):
         raise ConfigError(unknown_name("precision of an encoder", precision, get_args(EncoderPrecision)))
@@ -31,7 +31,7 @@ def check_precision(precision: str) -> EncoderPrecision:
 
 
 def chosen(precision: EncoderPrecision, device: torch.device | str) -> Literal["exact", "fp32", "bf16"]:
-    """The precision behind `auto` on a device; any other is itself."""
+    """The precision that `auto` means on a device; any other precision is returned as it is."""
     if precision != "auto":
         return precision
     return "bf16" if in_bf16(device, "fast") else "fp32"
@@ -40,10 +40,11 @@ def chosen(precision: EncoderPrecision, device: torch.device | str) -> Literal["
 def in_precision(
     encoder: Encoder, precision: EncoderPrecision, device: torch.device | str = "cpu"
 ) -> Encoder:
-    """An encoder in a precision, for a device; itself where that is what it is.
+    """Convert an encoder to a precision on a device; an encoder that has it already is returned as it is.
 
     Raises:
-        ConfigError: for fp32 or bf16 if it is no vision transformer of ours: no other can be folded.
+        ConfigError: for fp32 or bf16 of any encoder but codistill's own vision transformers, which alone can be folded;
+            for a frozen encoder of another precision.
     """
     if isinstance(encoder, FrozenViTEncoder):
         if precision in ("exact", "auto") or chosen(precision, device) == encoder.precision:

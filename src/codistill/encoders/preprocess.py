@@ -1,8 +1,8 @@
-"""Any kind of image to one ImageNet-normalized batch whose sides are multiples of the patch size.
+"""Convert images of any kind to one ImageNet-normalized batch whose sides are multiples of the patch size.
 
 In: one or several images. Out: float (batch, 3, row, column). Resizing is bicubic with antialiasing, as in DINOv2's
-evaluation transforms: on 8 bits, or on floats for floats. Arrays hold uint8 or floats in [0, 1]; grey ones (row,
-column) become RGB; channels (1, 3 or 4) may be the first or the last axis; ambiguous arrays are refused.
+evaluation transforms, on 8-bit values (on floats if the image has floats). Arrays hold uint8 or floats in [0, 1]; grey
+ones (row, column) become RGB; channels (1, 3 or 4) may be the first or the last axis; ambiguous arrays are refused.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ ImageLike = str | Path | bytes | bytearray | memoryview | Image.Image | np.ndarr
 
 CHANNELS = (1, 3, 4)
 ROUNDING = 1e-5
-"""Floats this far beyond [0, 1] still count as 0 or 1."""
+"""Floats that exceed [0, 1] by at most this are clamped to 0 or 1."""
 
 _BYTES = (bytes, bytearray, memoryview)
 
@@ -45,7 +45,7 @@ def preprocess_images(
     Raises:
         DataError: if a file does not decode, an array holds other values or has an ambiguous channel axis, or the
             results differ in shape.
-        ValueError: for a size or a patch size below 1, or a size that is no whole number.
+        ValueError: for a size or a patch size below 1, or a size that is not a whole number.
     """
     listed = list_images(images)
     if not listed:
@@ -65,7 +65,7 @@ def preprocess_images(
 def target_size(
     shape: tuple[int, ...], patch_size: int, size: int | tuple[int, int] | None = None
 ) -> tuple[int, int]:
-    """(rows, columns) after resizing an image of `shape`: see `preprocess_images`."""
+    """(rows, columns) of an image of `shape` after resizing, see `preprocess_images`."""
     wanted = () if size is None else size if isinstance(size, tuple | list) else (size, size)
     whole = all(isinstance(side, int | np.integer) and side >= 1 for side in wanted)
     if patch_size < 1 or not whole or len(wanted) not in (0, 2):
@@ -125,7 +125,7 @@ def pixels_of(image: ImageLike) -> UInt8[np.ndarray, "row column 3"]:
 
 
 def _array_to_rgb(image: np.ndarray) -> np.ndarray:
-    """An array of 8-bit values or of floats in [0, 1], its channels first, last or none, as (row, column, 3)."""
+    """Convert an array of uint8 or of floats in [0, 1], with channels first, last or absent, to (row, column, 3)."""
     what = f"{image.dtype} of shape {image.shape}"
     if image.size == 0 or (image.dtype.kind != "f" and image.dtype != np.uint8):
         raise DataError(
@@ -156,7 +156,7 @@ def _array_to_rgb(image: np.ndarray) -> np.ndarray:
             "a PIL image; several grey images as a list of (row, column)."
         )
     image = image.transpose(1, 2, 0) if first else image
-    if image.shape[2] == 4:  # transparency is laid over white, as for files
+    if image.shape[2] == 4:  # transparent pixels are blended with white, as for files
         full = 1.0 if image.dtype == np.float32 else 255.0
         alpha = image[..., 3:].astype(np.float32) / full
         laid = image[..., :3] * alpha + full * (1 - alpha)
@@ -165,7 +165,7 @@ def _array_to_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bicubic with antialiasing; floats are kept in [0, 1], which bicubic weights may leave."""
+    """Resize bicubically with antialiasing; floats are clamped to [0, 1], which bicubic weights may overshoot."""
     if image.dtype == np.uint8 or image.shape[:2] == size:
         return resize_rgb(image, size)
     batch = torch.from_numpy(image)[None].permute(0, 3, 1, 2)

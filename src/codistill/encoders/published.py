@@ -1,8 +1,8 @@
 """Short names of published encoders that timm loads: `dinov3_vitb16`, `c-radiov4-h`, `siglip2_b16_256`, …
 
-A name in, a text for `load_encoder` out (`timm:…`), and what one must know before a download: size, licence, whether it
-allows commercial use, and which vector `Tokens.cls` is. Mean, std and native size come from timm's own metadata when a
-model is loaded; the licences here are timm's words for them. Options go behind the name as behind any other:
+A name in; out come a text for `load_encoder` (`timm:…`) and what a user should know before a download: size, licence,
+whether it allows commercial use, and which vector `Tokens.cls` is. Mean, std and native size come from timm's own
+metadata when a model is loaded; licences are written here as in timm. Options follow the name as for any other encoder:
 `siglip2_b16_256,summary=pooled`.
 """
 
@@ -21,13 +21,13 @@ class PublishedModel:
     """One published encoder.
 
     Attributes:
-        name: for the user.
-        encoder: what `load_encoder` gets, with its prefix.
-        licence: of the weights, as timm's metadata says it.
+        name: the name for users.
+        encoder: the text for `load_encoder`, with its prefix.
+        licence: licence of the weights, as in timm's metadata.
         commercial: whether the licence allows commercial use, under its terms.
-        homepage: with the terms.
-        parameters: in millions.
-        summary: what `Tokens.cls` is.
+        homepage: page with the terms.
+        parameters: number of parameters, in millions.
+        summary: which vector `Tokens.cls` is.
     """
 
     name: str
@@ -48,7 +48,7 @@ _FAMILIES: Mapping[str, tuple[str, bool, str]] = {
     "pe_spatial": ("apache-2.0", True, f"{_GITHUB}/facebookresearch/perception_models"),
     "siglip2": ("apache-2.0", True, f"{_GITHUB}/google-research/big_vision"),
 }
-"""Licence, commercial use and homepage of a family, by the first letters of its names."""
+"""Licence, commercial use and homepage of a family, by the prefix of its names."""
 
 _ROWS: tuple[tuple[str, str, float, str], ...] = (
     ("dinov3_vits16", "vit_small_patch16_dinov3.lvd1689m", 21.6, CLASS),
@@ -95,7 +95,8 @@ _ROWS: tuple[tuple[str, str, float, str], ...] = (
 )
 """Name, timm's model and weights, millions of parameters, summary.
 
-C-RADIO is timm's NaFlex port: it resizes positions as RADIO does at any image size, which the plain port does not.
+C-RADIO is timm's NaFlex port, which resizes position embeddings as RADIO does at any image size; the plain port does
+not.
 """
 
 
@@ -124,13 +125,13 @@ def _by_text() -> dict[str, PublishedModel]:
 
 
 def find_published(text: str) -> PublishedModel | None:
-    """The model of a name, or of a `timm:` text, whatever options follow; None for another one."""
+    """The published model of a name or `timm:` text, with or without options; None if it is not one."""
     name = text.partition(",")[0]
     return PUBLISHED.get(name.lower()) or _by_text().get(name)
 
 
 def resolve_published(text: str) -> str:
-    """The text with a published model's name replaced by what loads it; options stay behind it."""
+    """Replace a published model's name by the text that loads it; options are kept."""
     name, comma, options = text.partition(",")
     model = PUBLISHED.get(name.lower())
     return text if model is None else f"{model.encoder}{comma}{options}"

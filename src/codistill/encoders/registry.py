@@ -1,4 +1,4 @@
-"""Encoders of your own: a spec, a function from images to tokens, and a name.
+"""Register encoders of your own: a spec, a function from images to tokens, and a name.
 
 import torchvision, codistill
 from codistill.encoders.registry import FunctionEncoder
@@ -12,8 +12,8 @@ def resnet18():
 
 encoder = codistill.load_encoder("resnet18")        # and --teacher resnet,resnet18 on the command line
 
-A package adds encoders by entry points of the group `codistill.encoders`: a name, and `module:function` of such a
-factory, which is imported when the name is used, without `register_encoder`.
+A package adds encoders by entry points of the group `codistill.encoders`: a name, and the `module:function` of such a
+factory. The module is imported when the name is used; `register_encoder` is not needed.
 """
 
 from collections.abc import Callable
@@ -41,9 +41,9 @@ def register_encoder(
     """Make an encoder known to `load_encoder` by a name of your own.
 
     Args:
-        name: without ':' and ','.
-        factory: called without arguments at each load; returns an `Encoder`. Leave it out to decorate one.
-        replace: take a name over from another factory.
+        name: a name without ':' and ','.
+        factory: called without arguments at each load; returns an `Encoder`. Leave it out to use a decorator.
+        replace: allow a name that belongs to another factory, which is replaced.
 
     Returns:
         A decorator that registers its function and returns it.
@@ -70,7 +70,7 @@ def register_encoder(
 
 
 def encoder_names() -> list[str]:
-    """Names that are registered, or that installed packages add."""
+    """Names of registered encoders and of those that installed packages add."""
     return [*REGISTERED, *added(ENCODERS, {*KNOWN, *PUBLISHED, *REGISTERED})]
 
 
@@ -78,7 +78,7 @@ def find_factory(name: str) -> Factory | None:
     """The factory registered under a name, or added by an installed package; None if unknown.
 
     Raises:
-        ConfigError: if the package cannot be imported, or names no function.
+        ConfigError: if the package cannot be imported, or its entry point is not a function.
     """
     if name in REGISTERED:
         return REGISTERED[name]
@@ -94,13 +94,13 @@ def find_factory(name: str) -> Factory | None:
 
 
 def _same_source(one: Factory, other: Factory) -> bool:
-    """Whether two functions are one definition, run twice (a module imported again, a notebook cell)."""
+    """Whether two functions come from one definition that ran twice (a module imported again, a notebook cell)."""
     places = [(getattr(f, "__module__", None), getattr(f, "__qualname__", id(f))) for f in (one, other)]
     return places[0] == places[1]
 
 
 class FunctionEncoder(Encoder):
-    """Any network as an encoder: give its spec, and a module or function from images to tokens.
+    """Any network as an encoder, made from its spec and a module or function from images to tokens.
 
     Args:
         spec: sizes and normalization. `patch_size` is the network's stride: pixels per token.
@@ -140,7 +140,7 @@ class FunctionEncoder(Encoder):
         return normed_by(nn.Identity(), tokens)
 
     def architecture(self) -> dict[str, Any]:
-        """Also the module's structure, or the function's name (its code is not examined)."""
+        """Adds the module's structure, or the function's name (its code is not examined)."""
         function = self.function
         if isinstance(function, nn.Module):
             said = {"structure": text_sha256(repr(function))}
@@ -153,7 +153,7 @@ class FunctionEncoder(Encoder):
 
 
 def as_tokens(output: Tensor | Tokens, grid: tuple[int, int], norm: bool, spec: EncoderSpec) -> Tokens:
-    """A feature map, patch tokens or `Tokens` as `Tokens`, with `normed` set to `norm`."""
+    """Convert a feature map, patch tokens or `Tokens` to `Tokens` with `normed` set to `norm`."""
     if isinstance(output, Tokens):
         return Tokens(output.patches, output.grid, output.cls, output.registers, normed=norm)
     if not isinstance(output, Tensor) or output.ndim not in (3, 4):

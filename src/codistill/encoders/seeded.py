@@ -1,6 +1,7 @@
-"""`random:SIZE,option=value,…`: encoders with seeded random weights, the same everywhere, for tests and demos.
+"""`random:SIZE,option=value,…`: encoders with seeded random weights, for tests and demos.
 
-They need no file and no network, and replace teachers in demos. Example: `random:vit_tiny,patch_size=16,seed=3`.
+The weights are the same on every machine. They need no file and no network, and replace teachers in demos. Example:
+`random:vit_tiny,patch_size=16,seed=3`.
 """
 
 from typing import Any
@@ -42,7 +43,7 @@ def _options(text: str) -> dict[str, int | str]:
 
 
 def seeded_encoder(text: str, **given: Any) -> ViTEncoder:
-    """The encoder of `random:SIZE,…` (with or without the prefix); the weights depend on the text alone.
+    """Build the encoder of `random:SIZE,…` (with or without the prefix); its weights depend only on the text.
 
     Raises:
         ConfigError: for an unknown size or option, or one given outside the text.

@@ -1,7 +1,7 @@
-"""One pass of an encoder, several states of its tokens: of chosen blocks, before and after the final norm.
+"""Several states of an encoder's tokens from one pass: after chosen blocks, before and after the final norm.
 
-Heads differ in what they read: linear heads normed tokens, projectors and two-view decoders un-normed ones, some
-several blocks. Images and the states that are wanted in; `Tokens` by state out.
+Heads read different states: linear heads read normed tokens, projectors and two-view decoders un-normed ones, and some
+heads read several blocks. In: images and the wanted states. Out: `Tokens` by state.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ from codistill.types import Tokens
 
 @dataclass(frozen=True)
 class TokenState:
-    """Tokens after a block.
+    """A state of the tokens: after which block, with or without the final norm.
 
     Attributes:
         block: 0-based, or negative from the end; None: the encoder's output.
-        norm: with the final norm applied.
+        norm: whether the final norm is applied.
     """
 
     block: int | None = None
@@ -31,16 +31,16 @@ class TokenState:
 def encode_states(
     encoder: Encoder, images: Float[Tensor, "batch 3 row column"], states: Iterable[TokenState]
 ) -> dict[TokenState, Tokens]:
-    """Tokens by state, of one pass of the encoder.
+    """Compute tokens in several states with one pass of the encoder.
 
     Args:
         encoder: called once, whatever the number of states.
         images: ImageNet-normalized; sides are multiples of the patch size.
-        states: wanted; un-normed tokens that are wanted normed as well are normed afterwards.
+        states: the wanted states. If some are un-normed, the pass is un-normed, and the norm is applied afterwards.
 
     Raises:
-        NotImplementedError: for blocks of an encoder without them, or tokens before and after a norm that cannot be
-            applied by itself.
+        NotImplementedError: for blocks of an encoder without blocks, or if both normed and un-normed tokens are wanted
+            and the norm cannot be applied by itself.
         ValueError: for a block that does not exist.
     """
     wanted = list(dict.fromkeys(states))
@@ -62,9 +62,9 @@ def encode_states(
 
 
 def both_norms(encoder: Encoder, images: Float[Tensor, "batch 3 row column"]) -> dict[bool, Tokens]:
-    """An encoder's output before (False) and after (True) its final norm, of one pass where it can.
+    """An encoder's output before (False) and after (True) its final norm, from one pass where possible.
 
-    Before it is missing where an encoder gives no tokens there: a pooled summary comes after the norm.
+    The entry False is missing where an encoder gives no un-normed tokens: a pooled summary exists only after the norm.
     """
     states = {norm: TokenState(norm=norm) for norm in (False, True)}
     try:
@@ -77,5 +77,5 @@ def both_norms(encoder: Encoder, images: Float[Tensor, "batch 3 row column"]) ->
 
 
 def _numbered(block: int | None, depth: int) -> int | None:
-    """A block counted from the start, where there is such a block."""
+    """A block counted from the start; None and blocks that do not exist are returned as they are."""
     return block + depth if block is not None and -depth <= block < 0 else block

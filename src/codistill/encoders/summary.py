@@ -1,13 +1,13 @@
-"""The choice of `Tokens.cls` among a model's vectors: the word after `summary=`.
+"""The option `summary=`, which chooses the vector of a model that becomes `Tokens.cls`.
 
-    (nothing)    what the model calls its summary: the class token; RADIO's summary tokens, one behind the other;
-                 nothing where there is none
-    cls          the class token alone
+    (nothing)    the model's own summary: the class token; RADIO's summary tokens, concatenated; None where there is
+                 none
+    cls          the class token only
     pooled       the model's own pooling: SigLIP's, PE's and AIMv2's attention pooling, CLIP's normed class token
     projected    the pooled vector in the space shared with text (CLIP's projection)
-    0, 1, …      one of several summary tokens (RADIO: one per teacher of its own)
+    0, 1, …      one of several summary tokens (RADIO has one for each of its teachers)
 
-A summary may have another width than the tokens (`EncoderSpec.cls_dim`).
+The width of a summary may differ from that of the tokens (`EncoderSpec.cls_dim`).
 """
 
 from codistill.errors import ConfigError
@@ -16,10 +16,10 @@ WORDS = ("cls", "pooled", "projected")
 
 
 def check_summary(word: str | None, name: str) -> str | None:
-    """The word, if it is one.
+    """Return the word if it is allowed.
 
     Raises:
-        ConfigError: listing the words.
+        ConfigError: for an unknown word; the text lists the allowed ones.
     """
     if word is None or word in WORDS or word.isdecimal():
         return word
@@ -30,5 +30,5 @@ def check_summary(word: str | None, name: str) -> str | None:
 
 
 def no_summary(word: str, name: str, why: str) -> ConfigError:
-    """The error for a summary that a model does not have."""
+    """Error for a summary that a model does not have."""
     return ConfigError(f"{name} has no summary={word}: {why}")

@@ -1,7 +1,8 @@
-"""A register for an encoder that was trained without one: long patch tokens move into an extra token, untrained.
+"""A register at test time for an encoder trained without one: patch tokens of high norm move into an extra token.
 
-A few hidden units of the feed-forward parts write the long tokens. In every image their activation, at its largest over
-all tokens, is put into one more register token, and is removed everywhere else.
+A few hidden units of the MLPs write the tokens of high norm ("long" tokens). In each image, the largest activation of
+such a unit over all tokens is moved into one additional register token, and the unit is set to zero at all other
+tokens. Nothing is trained.
 
     neurons = find_register_neurons(encoder, batches, count=50)
     quiet = RegisterAtTestTime(encoder, neurons)           # or load_encoder("E,register_neurons=FILE.json")
@@ -32,8 +33,8 @@ class RegisterNeurons:
     """Hidden units that write long tokens.
 
     Attributes:
-        encoder: whose, by name; for messages.
-        width, hidden: of its blocks, which must agree.
+        encoder: name of the encoder; for messages.
+        width, hidden: width and hidden width of its blocks, which must agree with the encoder they are used on.
         units: pairs of a 0-based block and a hidden unit, the strongest first.
     """
 
@@ -48,10 +49,11 @@ class RegisterNeurons:
 
     @classmethod
     def load(cls, path: str | Path) -> "RegisterNeurons":
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-            CheckpointError: if the file cannot be read. ConfigError: if it holds something else.
+            CheckpointError: if the file cannot be read.
+            ConfigError: if it holds something else.
         """
         return from_plain(cls, read_json(Path(path).expanduser()), str(path))
 
@@ -60,15 +62,15 @@ class RegisterNeurons:
 def find_register_neurons(
     encoder: ViTEncoder, batches: Iterable[Float[Tensor, "batch 3 row column"]], count: int
 ) -> RegisterNeurons:
-    """The units with the largest mean activation at long tokens, up to the block that makes them long.
+    """Find the units with the largest mean activation at long tokens, up to the block that makes them long.
 
     Args:
-        encoder: one of our vision transformers with a GELU feed-forward part.
-        batches: ImageNet-normalized images, some dozen.
-        count: of units.
+        encoder: one of codistill's vision transformers with a GELU feed-forward part.
+        batches: ImageNet-normalized images; a few dozen suffice.
+        count: number of units.
 
     Raises:
-        ConfigError: for other networks, or if no token is long: then nothing needs a register.
+        ConfigError: for other networks, or if no token is long, so that no register is needed.
     """
     mlps = _mlps(encoder)
     lengths: list[list[Tensor]] = [[] for _ in mlps]
@@ -114,10 +116,10 @@ def _mlps(encoder: ViTEncoder) -> list[Mlp]:
 
 
 class RegisterAtTestTime(ViTEncoder):
-    """A copy of an encoder with one more register, into which some hidden units write alone.
+    """A copy of an encoder with one more register, the only token into which the given hidden units write.
 
     Raises:
-        ConfigError: if the units are of another encoder.
+        ConfigError: if the units belong to another encoder.
     """
 
     def __init__(self, encoder: ViTEncoder, neurons: RegisterNeurons) -> None:
@@ -151,12 +153,12 @@ class RegisterAtTestTime(ViTEncoder):
         self.eval()
 
     def architecture(self) -> dict[str, Any]:
-        """Also the units, which decide the features."""
+        """Adds the units, on which the features depend."""
         return {**super().architecture(), "register_neurons": [list(pair) for pair in self.neurons.units]}
 
 
 def _moved(hidden: Callable[[Tensor], Tensor], units: Tensor, place: int, x: Tensor) -> Tensor:
-    """Hidden activations (batch, token, unit) with those of some units at one token alone, as large as anywhere."""
+    """Hidden activations (batch, token, unit); chosen units keep their largest value at one token, 0 elsewhere."""
     h = hidden(x).clone()
     largest = h[..., units].amax(1)  # (batch, units)
     h[..., units] = 0.0

@@ -1,10 +1,10 @@
-"""Text towers, for embeddings of class names and captions: texts in, one vector each in the space of an image encoder.
+"""Text encoders, for class names and captions: texts in, one vector each in the space of an image encoder out.
 
     hf:ORG/REPO, hf:FOLDER             CLIP, SigLIP, SigLIP 2 and the like of transformers   (extra `hf`)
     open_clip:NAME[,pretrained=TAG]    of open_clip, also for image towers that timm has     (extra `text`)
 
-Texts are prepared as each family was trained: SigLIP's are padded to the tower's length, SigLIP 2's also brought to
-lower case and rid of punctuation. Code in a repository is never run.
+Texts are prepared as each family was trained: for SigLIP they are padded to the encoder's length; for SigLIP 2 they are
+also converted to lower case, and punctuation is removed. Code in a repository is never run.
 """
 
 import string
@@ -29,7 +29,7 @@ class TextTower(ABC):
 
     Attributes:
         name: as the user gave it.
-        image_encoder: name of the image encoder of its space, as `load_encoder` calls it; "" where only the user knows.
+        image_encoder: name, for `load_encoder`, of the image encoder that shares its space; "" where it is unknown.
     """
 
     name: str
@@ -37,16 +37,16 @@ class TextTower(ABC):
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "text channel"]:
-        """Vectors of texts, fp32, not normalized."""
+        """One vector per text, fp32, not normalized."""
 
 
 class HfText(TextTower):
     """The text half of a model of transformers.
 
     Args:
-        model: with `get_text_features`.
-        tokenizer: of the same repository.
-        repo: its name or folder.
+        model: a model with `get_text_features`.
+        tokenizer: the tokenizer of the same repository.
+        repo: name or folder of the repository.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Any, repo: str) -> None:
@@ -78,8 +78,8 @@ class OpenClipText(TextTower):
     """The text half of a model of open_clip.
 
     Args:
-        model: with `encode_text`.
-        tokenize: texts to token numbers.
+        model: a model with `encode_text`.
+        tokenize: function from texts to token ids.
         name: as the user gave it.
     """
 
@@ -94,10 +94,10 @@ class OpenClipText(TextTower):
 
 
 def load_text_tower(what: str) -> TextTower:
-    """A text tower by name.
+    """Load a text encoder by name.
 
     Raises:
-        ConfigError: for another kind of name, or a model without a text tower.
+        ConfigError: for another kind of name, or a model without a text encoder.
         CheckpointError: if it cannot be loaded.
         MissingExtraError: if its library is not installed.
     """

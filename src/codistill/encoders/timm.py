@@ -1,8 +1,8 @@
 """`timm:NAME[,pretrained=false,…]`: any timm model as an encoder (extra `timm`).
 
-Vision transformers give their class and register tokens and intermediate blocks, at any image size where the model
-allows it; other networks give the last feature map, whose stride becomes the patch size. Normalization, size and
-licence come from timm's own metadata. Options: `pretrained`, `summary=cls` or `pooled` (see `summary`), `mean`, `std`.
+Vision transformers give their class and register tokens and intermediate blocks, at any image size that the model
+allows. Other networks give their last feature map, whose stride becomes the patch size. Normalization, size and licence
+come from timm's own metadata. Options: `pretrained`, `summary=cls` or `pooled` (see `summary`), `mean`, `std`.
 """
 
 import difflib
@@ -25,7 +25,7 @@ OPTIONS = ("pretrained", "summary", "mean", "std")
 
 
 def timm_encoder(text: str, **given: Any) -> TimmViT | TimmMap:
-    """The encoder of `timm:NAME`, with options.
+    """Load the encoder of `timm:NAME`, with options.
 
     Raises:
         MissingExtraError: if timm is not installed.
@@ -58,13 +58,13 @@ def is_transformer(model: nn.Module) -> bool:
 
 
 def network_licence(model: nn.Module) -> str:
-    """The licence of a model's weights in timm's metadata."""
+    """The licence of a model's weights, from timm's metadata."""
     metadata: Any = getattr(model, "pretrained_cfg", {})
     return str(metadata.get("license") or "unknown")
 
 
 def normalization(name: str, model: nn.Module, options: dict[str, Any]) -> dict[str, Any]:
-    """Mean, std and native size: the caller's, else those of timm's metadata."""
+    """Mean, std and native size: the caller's, or else those in timm's metadata."""
     metadata: Any = getattr(model, "pretrained_cfg", {})
     said = {key: tuple(value) for key in ("mean", "std") if (value := metadata.get(key)) is not None}
     said |= {key: options[key] for key in ("mean", "std") if key in options}
@@ -87,11 +87,11 @@ def _import_timm(name: str) -> ModuleType:
 
 
 def create_model(name: str, pretrained: bool, **more: Any) -> nn.Module:
-    """timm's model of a name in evaluation mode, without classifier, at any image size if it can.
+    """Build a timm model in evaluation mode, without classifier, at any image size if it supports that.
 
     Args:
-        name: timm's.
-        pretrained: with timm's weights.
+        name: timm's name of the model.
+        pretrained: load timm's weights.
         more: arguments of the model.
 
     Raises:
@@ -129,7 +129,7 @@ def create_model(name: str, pretrained: bool, **more: Any) -> nn.Module:
 
 
 def _go_offline() -> None:
-    """Keep the hub client, which timm uses, off the network: only its own cache is searched."""
+    """Set the hub client, which timm uses, to offline mode: only its own cache is searched."""
     from huggingface_hub import constants
 
     constants.HF_HUB_OFFLINE = True

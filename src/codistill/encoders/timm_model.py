@@ -15,29 +15,29 @@ from codistill.types import EncoderSpec, Tokens
 
 PREFIX = "timm:"
 SMALL = (64, 96)
-"""Rows and columns of a first trial image for networks with maps: most have a stride of 32."""
+"""Rows and columns of the first trial image for networks that give maps; most have a stride of 32."""
 RAISED = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError, ArithmeticError)
-"""What models raise on images that they do not accept."""
+"""Exceptions that models raise for images that they do not accept."""
 
 
 class TimmEncoder(Encoder):
-    """Common part of both kinds of timm encoder."""
+    """Common base of both kinds of timm encoder."""
 
     model: nn.Module
     summary: str | None
 
     def architecture(self) -> dict[str, Any]:
-        """Also the model's name in timm, without the tag of its weights, and the summary."""
+        """Adds the model's name in timm, without the tag of its weights, and the summary."""
         name = self.spec.name.removeprefix(PREFIX)
         more = {} if self.summary is None else {"summary": self.summary}
         return {**super().architecture(), "model": name.partition(".")[0], **more}
 
     def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
-        """Refused: maps have no numbered blocks."""
+        """Raises NotImplementedError: networks that give maps have no numbered blocks."""
         return super().encode_blocks(images, blocks, norm)
 
     def _own_size(self, images: Tensor, call: Callable[[], Any]) -> Any:
-        """The result of `call`; a model's error at a size other than its native one is explained."""
+        """The result of `call`; an error at a size other than the native one is explained to the user."""
         try:
             return call()
         except RAISED as error:
@@ -51,10 +51,10 @@ class TimmEncoder(Encoder):
 
 
 class TimmViT(TimmEncoder):
-    """A timm vision transformer: patches, and whatever precedes them.
+    """A timm vision transformer, with its patches, class token and registers.
 
     Args:
-        model: with `forward_intermediates(return_prefix_tokens=…)`.
+        model: a model with `forward_intermediates(return_prefix_tokens=…)`.
         about: name, licence, normalization and native size, for the spec.
         summary: None or `cls` for the class token, `pooled` for the model's own pooling.
     """
@@ -65,7 +65,7 @@ class TimmViT(TimmEncoder):
         has_cls = any(getattr(part, "cls_token", None) is not None for part in (model, embed))
         ratio = (
             embed.feat_ratio() if hasattr(embed, "feat_ratio") else embed.patch_size
-        )  # hybrids have the first
+        )  # hybrid networks have `feat_ratio`
         patch = _square(ratio, about["name"])
         self.model, self.summary, self._has_cls = model.eval(), summary, has_cls
         if summary == "cls" and not has_cls:
@@ -84,7 +84,7 @@ class TimmViT(TimmEncoder):
                 width, wider = (
                     self._pooled(torch.zeros(1, count + prefix, self.spec.dim)).shape[1] for count in (4, 9)
                 )
-            if width != wider:  # all tokens, one behind the other
+            if width != wider:  # the width grows with the tokens: they are concatenated
                 raise no_summary(summary, about["name"], "it has no pooling of its own")
             self.spec = replace(self.spec, cls_dim=None if width == self.spec.dim else width)
 
@@ -92,7 +92,7 @@ class TimmViT(TimmEncoder):
         """Tokens after the last block.
 
         Raises:
-            ConfigError: if the model does not take images of this size; for norm=False beside a pooled summary.
+            ConfigError: if the model does not take images of this size; for norm=False with a pooled summary.
         """
         if self.summary != "pooled":
             return self.encode_blocks(images, [self.spec.depth - 1], norm)[0]
@@ -110,7 +110,7 @@ class TimmViT(TimmEncoder):
         """Tokens after chosen blocks, in the order given.
 
         Raises:
-            ConfigError: if the model does not take images of this size; with a pooled summary.
+            ConfigError: if the model does not take images of this size, or has a pooled summary.
             ValueError: for a block that it does not have.
         """
         depth = self.spec.depth
@@ -142,7 +142,7 @@ class TimmViT(TimmEncoder):
         return [self._tokens(*_pair(by_block[block]), grid, norm) for block in wanted]
 
     def apply_norm(self, tokens: Tokens) -> Tokens:
-        """The model's `norm`, by which timm norms intermediate tokens."""
+        """Apply the model's `norm`, which timm also applies to intermediate tokens."""
         norm = getattr(self.model, "norm", None)
         if not isinstance(norm, nn.Module):
             return super().apply_norm(tokens)
@@ -150,14 +150,14 @@ class TimmViT(TimmEncoder):
 
     @property
     def pools_patches(self) -> bool:
-        """With a pooled summary, where no class or register token takes part."""
+        """Whether the summary is pooled from patches only, without class or register tokens."""
         return self.summary == "pooled" and int(self.model.num_prefix_tokens) == 0  # type: ignore[arg-type]
 
     def pool(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
-        """timm's own pooling.
+        """Summary vector by timm's own pooling.
 
         Raises:
-            NotImplementedError: without a pooled summary of patches alone.
+            NotImplementedError: if the summary is not pooled from patches only.
         """
         return self._pooled(patches) if self.pools_patches else super().pool(patches, grid)
 
@@ -197,7 +197,7 @@ class TimmMap(TimmEncoder):
         )
 
     def encode(self, images: Tensor, norm: bool = True) -> Tokens:
-        """The last feature map as tokens; norm=False gives the same, for there is no separate norm.
+        """The last feature map as tokens; norm=False gives the same, because there is no separate norm.
 
         Raises:
             ConfigError: if the model does not take images of this size.
@@ -218,7 +218,7 @@ class TimmMap(TimmEncoder):
         return normed_by(nn.Identity(), tokens)
 
     def _first_look(self, about: dict[str, Any]) -> tuple[Tensor, tuple[int, int]]:
-        """Features of a small image, not square, or of a native one where the model accepts no other."""
+        """Features and size of a small non-square image, or of a native one where the model accepts no other."""
         native = about["image_size"]
         reason = ""
         for size in (SMALL, (native, native)):
@@ -238,7 +238,7 @@ class TimmMap(TimmEncoder):
 
 
 def _stride(features: Tensor, size: tuple[int, int], name: str) -> tuple[int, bool]:
-    """Pixels per token and whether channels are last, from the features of an image of that size."""
+    """Pixels per token, and whether channels are the last axis, from the features of an image of known size."""
     shape = tuple(features.shape)
     if features.ndim == 4:
         for channels_last, rows, columns in ((False, shape[2], shape[3]), (True, shape[1], shape[2])):
@@ -259,7 +259,7 @@ def _square(patch: int | tuple[int, int], name: str) -> int:
 
 
 def _pair(found: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Patches and prefix tokens; timm leaves the prefix out where the model has none."""
+    """Patches and prefix tokens (None where the model has none, since timm then returns the patches only)."""
     return (found, None) if isinstance(found, Tensor) else (found[0], found[1])
 
 

@@ -1,4 +1,4 @@
-"""Our vision transformer as an `Encoder`: DUNE and UNIC students, DINOv2, MASt3R's encoder, Multi-HMR's backbone."""
+"""codistill's vision transformer as an `Encoder`: DUNE and UNIC students, DINOv2, encoders of MASt3R and Multi-HMR."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -17,7 +17,7 @@ class ViTEncoder(HubEncoder, Encoder, VisionTransformer):
 
     Args:
         config: the architecture.
-        name, licence: of the weights.
+        name, licence: name and licence of the weights.
         mean, std: the normalization that the network was trained with.
     """
 
@@ -49,15 +49,15 @@ class ViTEncoder(HubEncoder, Encoder, VisionTransformer):
         return VisionTransformer.encode(self, images, norm)
 
     def encode_blocks(self, images: Tensor, blocks: Sequence[int], norm: bool = True) -> list[Tokens]:
-        """Tokens after chosen blocks, of images in the network's own normalization."""
+        """Tokens after chosen blocks, for images in the network's own normalization."""
         return VisionTransformer.encode_blocks(self, images, blocks, norm)
 
     def apply_norm(self, tokens: Tokens) -> Tokens:
-        """The final LayerNorm, which acts on each token by itself."""
+        """Apply the final LayerNorm, which acts on each token by itself."""
         return normed_by(self.norm, tokens)
 
     def architecture(self) -> dict[str, Any]:
-        """Also the fields of `ViTConfig` that differ from their defaults; stochastic depth acts in training only."""
+        """Adds the fields of `ViTConfig` that differ from their defaults, except stochastic depth (training only)."""
         said = {field.name: getattr(self.config, field.name) for field in fields(self.config)}
         defaults = {field.name: field.default for field in fields(self.config)}
         named = {key: value for key, value in said.items() if key != "drop_path" and value != defaults[key]}

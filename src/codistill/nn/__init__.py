@@ -1,1 +1,1 @@
-"""Network parts: one copy of each, shared by encoders, projectors, decoders and heads."""
+"""Network layers and building blocks, shared by encoders, projectors, decoders and heads."""

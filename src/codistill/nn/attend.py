@@ -1,11 +1,13 @@
-"""Attention itself: queries, keys and values in, mixed values out; in bf16 on a CPU by three batched operations.
+"""Scaled dot-product attention, with a faster implementation for bf16 on a CPU: queries, keys, values in, output out.
 
-There, PyTorch's own kernel takes twice as long in bf16 as these, and five times as long in a backward pass: longer
-than in fp32. Scores are rounded to bf16, so the mean key is taken off all keys first: the softmax does not see it, and
-what is left is smaller and rounded less. On DINOv2's tokens the error is then that of PyTorch's kernel. Elsewhere
-(devices, dtypes, compilation, `torch.func`, and gradients through more scores than `_KEPT`) it is
-`scaled_dot_product_attention`; so it is without gradients on a CPU with AMX, for whose tiles PyTorch's kernel was
-written: forward it is the faster there, with its backward pass it is not.
+For bf16 on a CPU, PyTorch's own kernel takes twice as long as the three batched operations here (product, softmax,
+product), and five times as long in a backward pass, which is longer than in fp32. The scores here are rounded to bf16.
+The mean key is therefore subtracted from all keys first: this does not change the softmax, and the remaining scores are
+smaller, so that rounding changes them less. On DINOv2's tokens the error then equals that of PyTorch's kernel.
+
+In all other cases (other devices and dtypes, compilation, `torch.func`, and gradients through more scores than `_KEPT`)
+`attention` calls `scaled_dot_product_attention`. It also does so without gradients on a CPU with AMX: PyTorch's kernel
+uses AMX tiles, which makes its forward pass faster there, but not its backward pass.
 """
 
 from typing import Any
@@ -16,28 +18,29 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
 _AT_ONCE = 2**21
-"""Scores computed at a time without gradients: 4 MB, which stays in a cache."""
+"""Number of scores computed at a time without gradients: 4 MB, which fits into the cache."""
 _KEPT = 2**25
-"""Largest number of scores of one call that a backward pass keeps: 64 MB."""
+"""Largest number of scores of one call that are kept for the backward pass: 64 MB."""
 _PLAIN = (Tensor, torch.nn.Parameter)
 _TILES: Any = getattr(torch.cpu, "_is_amx_tile_supported", None)
 
 
 def kernel_has_tiles() -> bool:
-    """Whether PyTorch's kernel multiplies bf16 by tiles (AMX) on this CPU."""
+    """Whether PyTorch's attention kernel uses AMX tiles for bf16 on this CPU."""
     return _TILES is not None and bool(_TILES())
 
 
 def attention(
     query: Tensor, key: Tensor, value: Tensor, scale: float | None = None, mask: Tensor | None = None
 ) -> Tensor:
-    """softmax(scale · query keyᵀ) value.
+    """Compute softmax(scale · query keyᵀ) value.
 
     Args:
         query: (batch, head, token, channel).
         key, value: (batch, head, other token, channel).
         scale: None for 1 / √channel.
-        mask: broadcasts to (batch, head, token, other token), True where a query may attend, to one key at least.
+        mask: broadcasts to (batch, head, token, other token), True where a query may attend; every query must be
+            allowed to attend to at least one key.
     """
     if not _by_products(query, key, value):
         return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
@@ -64,14 +67,14 @@ def _by_products(query: Tensor, key: Tensor, value: Tensor) -> bool:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(batch, head, token, channel) as contiguous (batch · head, token, channel)."""
+    """Reshape (batch, head, token, channel) to contiguous (batch · head, token, channel)."""
     return x.reshape(-1, *x.shape[2:])
 
 
 def _centred(key: Tensor) -> Tensor:
-    """Keys less their mean over tokens, contiguous (batch · head, token, channel).
+    """Keys minus their mean over tokens, contiguous (batch · head, token, channel).
 
-    The rows of the gradient of scores sum to 0, so this changes no gradient.
+    This changes no gradient, because each row of the scores' gradient sums to 0.
     """
     out = torch.empty(key.shape, dtype=key.dtype)
     torch.sub(key.detach(), key.detach().mean(2, keepdim=True), out=out)
@@ -79,7 +82,7 @@ def _centred(key: Tensor) -> Tensor:
 
 
 def _scaled(query: Tensor, scale: float) -> Tensor:
-    """Queries by the scale, contiguous (batch · head, token, channel); in one pass, as `_centred`."""
+    """Queries times the scale, contiguous (batch · head, token, channel), written in one pass like `_centred`."""
     if scale == 1.0:
         return _rows(query)
     out = torch.empty(query.shape, dtype=query.dtype)
@@ -88,7 +91,7 @@ def _scaled(query: Tensor, scale: float) -> Tensor:
 
 
 def _weights(query: Tensor, key: Tensor, hidden: Tensor | None) -> Tensor:
-    """Softmax over keys of scores (batch · head, token, other token), 0 where hidden."""
+    """Attention weights (batch · head, token, other token): softmax over keys, 0 where `hidden` is True."""
     scores = torch.bmm(query, key.transpose(1, 2))
     return torch.softmax(scores if hidden is None else scores.masked_fill_(hidden, -torch.inf), dim=-1)
 
@@ -96,7 +99,7 @@ def _weights(query: Tensor, key: Tensor, hidden: Tensor | None) -> Tensor:
 def _in_parts(query: Tensor, key: Tensor, value: Tensor, scale: float, hidden: Tensor | None) -> Tensor:
     q, k, v = _scaled(query, scale), _centred(key), _rows(value)
     out = torch.empty_like(q)
-    count = max(1, _AT_ONCE // (q.shape[1] * k.shape[1]))  # heads at a time
+    count = max(1, _AT_ONCE // (q.shape[1] * k.shape[1]))  # number of heads at a time
     for start in range(0, len(q), count):
         part = slice(start, start + count)
         weights = _weights(q[part], k[part], None if hidden is None else hidden[part])
@@ -105,7 +108,7 @@ def _in_parts(query: Tensor, key: Tensor, value: Tensor, scale: float, hidden: T
 
 
 class _Attention(torch.autograd.Function):
-    """The same with gradients; the softmax is kept for them."""
+    """The same attention with gradients; its weights are kept for the backward pass."""
 
     @staticmethod
     def forward(  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""Self- and cross-attention with names as in the DINOv2 and CroCo files."""
+"""Self- and cross-attention, with parameter names as in the DINOv2 and CroCo files."""
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,14 @@ class SelfAttention(nn.Module):
 
     def heads(self, x: Tensor, rope: RopeTables | None) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1))  # (batch, token, 3, head, head_dim)
-        # Unbind before transposing: the backward pass then writes all three gradients in place, in one copy.
+        # Unbinding before transposing lets the backward pass write all three gradients in place, in one copy.
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
         if rope is not None:
             query, key = apply_rope(query, rope), apply_rope(key, rope)
         return query, key, value
 
     def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
-        """(batch, token, channel) to the same."""
+        """Map (batch, token, channel) to the same shape."""
         query, key, value = self.heads(x, rope)  # (batch, head, token, head_dim)
         out = attention(query, key, value)
         return self.proj(out.transpose(1, 2).flatten(2))
@@ -41,7 +41,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention from one token set to another, separate q, k, v projections (CroCo names)."""
+    """Multi-head attention from one set of tokens to another, with separate q, k, v projections (CroCo names)."""
 
     def __init__(self, dim: int, num_heads: int, qkv_bias: bool = True) -> None:
         super().__init__()

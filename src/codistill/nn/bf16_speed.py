@@ -1,4 +1,4 @@
-"""Whether bf16 is faster than fp32 on this CPU: measured once, said, and kept for this kind of processor."""
+"""Whether bf16 is faster than fp32 on this CPU: measured once, logged, and cached for this kind of processor."""
 
 import json
 import logging
@@ -21,12 +21,12 @@ from codistill.nn.frozen_linear import onednn_computes_in
 LOGGER = logging.getLogger("codistill")
 _ROUNDS = 7
 _WORTH = 1.15
-"""How many times faster bf16 must be, at least: a measurement errs, and bf16 must never be the slower one."""
+"""Minimal speed-up for which bf16 is chosen: measurements have errors, and bf16 must never be the slower choice."""
 _MEASURED: dict[str, bool] = {}
 
 
 def bf16_is_faster() -> bool:
-    """Whether a frozen block is faster in bf16 than in fp32 on this CPU, from an earlier measurement or a new one."""
+    """Whether a frozen block is faster in bf16 than in fp32 on this CPU, from a cached or a new measurement."""
     if not onednn_computes_in(torch.bfloat16):
         return False
     name = f"{processor_name()}, PyTorch {torch.__version__}, {torch.get_num_threads()} thread(s)"
@@ -38,7 +38,7 @@ def bf16_is_faster() -> bool:
 
 
 def _read(path: Path, name: str) -> bool | None:
-    """What was measured for a processor; None if nothing readable was."""
+    """The cached result for a processor; None if there is none that can be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return float(found["fp32"]) > _WORTH * float(found["bf16"]) if found["processor"] == name else None
@@ -47,10 +47,10 @@ def _read(path: Path, name: str) -> bool | None:
 
 
 def _measure(path: Path, name: str) -> bool:
-    """Measure, say and keep the result. Of several processes that do so at once, all take what the first has kept."""
+    """Measure, log and cache the result. Processes that measure at the same time all use what the first one cached."""
     seconds = measured_block()
     faster = seconds["fp32"] > _WORTH * seconds["bf16"]
-    with suppress(WriteError, OSError):  # without a cache it is measured again
+    with suppress(WriteError, OSError):  # if the cache cannot be written, the next process measures again
         make_directory(path.parent)
         if (kept := _read(path, name)) is not None:
             return kept
@@ -69,7 +69,7 @@ def _measure(path: Path, name: str) -> bool:
 
 @torch.no_grad()
 def measured_block() -> dict[str, float]:
-    """Seconds of a frozen ViT-S block on an image of 224 pixels, by precision: the shortest of several turns."""
+    """Seconds of a frozen ViT-S block on an image of 224 pixels, by precision: the shortest of several rounds."""
     block = Block(384, 6, 1536)
     calls: dict[str, Callable[[], object]] = {}
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
@@ -80,6 +80,6 @@ def measured_block() -> dict[str, float]:
         for precision, call in calls.items():
             start = time.perf_counter()
             call()
-            if turn:  # the first one lays out the weights
+            if turn:  # the first round also packs the weights
                 best[precision] = min(best[precision], time.perf_counter() - start)
     return best

@@ -1,6 +1,6 @@
 """Pre-norm transformer blocks and their parts, named as in the DINOv2 files.
 
-x = x + ls1(attn(norm1(x)));  x = x + ls2(mlp(norm2(x))).  LayerNorm eps 1e-6, exact GELU unless said otherwise.
+x = x + ls1(attn(norm1(x)));  x = x + ls2(mlp(norm2(x))).  LayerNorm eps 1e-6 and exact GELU unless stated otherwise.
 """
 
 from collections.abc import Callable
@@ -34,19 +34,19 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _trains_in_bf16(x: Tensor) -> bool:
-    """Whether the residual stream came in bf16 and gradients are wanted: it then stays in bf16.
+    """Whether the residual stream is in bf16 and gradients are enabled; the stream then stays in bf16.
 
     Otherwise fp32 factors would promote it to fp32, and every branch would be cast, forward and backward. Without
-    gradients autocast does just that, as ever: `nn/frozen.py` is the fast way there.
+    gradients that is left to autocast as usual; for fast inference there is `nn/frozen.py`.
     """
     return x.dtype == torch.bfloat16 and torch.is_grad_enabled()
 
 
 def normalized(x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """The norm of the residual stream, in the stream's dtype; its sums are fp32."""
+    """LayerNorm of the residual stream, in the stream's dtype; its sums are computed in fp32."""
     if not _trains_in_bf16(x):
         return norm(x)
-    mixed = x.device.type == "cpu"  # only there fp32 factors are taken beside bf16 tokens
+    mixed = x.device.type == "cpu"  # only the CPU kernel accepts fp32 factors with bf16 tokens
     weight, bias = (p if mixed else p.to(x.dtype) for p in (norm.weight, norm.bias))
     with full_precision(x):
         return layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
@@ -65,7 +65,7 @@ class LayerScale(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, a sample's branch is dropped with probability `rate`."""
+    """Stochastic depth: in training, the branch of each sample is dropped with probability `rate`."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -74,9 +74,9 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:
             return x
-        keep = 1.0 - self.rate  # the mask below has one draw per sample
+        keep = 1.0 - self.rate  # the mask below holds one draw per sample
         mask = torch.empty(x.shape[0], *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
-        return x * mask.bernoulli_(keep).div_(keep)  # expectation stays
+        return x * mask.bernoulli_(keep).div_(keep)  # preserves the expectation
 
 
 class Mlp(nn.Module):
@@ -89,7 +89,7 @@ class Mlp(nn.Module):
         self.fc2 = Linear(hidden, dim if out is None else out)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """Input of the second layer, (batch, token, hidden)."""
+        """Hidden activations, (batch, token, hidden): the input of the second layer."""
         return self.fc1.gelu(x) if self.activation == "gelu" else ACTIVATIONS[self.activation](self.fc1(x))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,8 +119,8 @@ class Block(nn.Module):
         layer_scale: initial LayerScale value, or None for no LayerScale.
         drop_path: stochastic-depth rate.
         qkv_bias: whether the qkv projection has a bias.
-        activation: of the `gelu` feed-forward part, a key of `ACTIVATIONS`.
-        norm_eps: of the LayerNorms.
+        activation: activation of the `gelu` feed-forward part, a key of `ACTIVATIONS`.
+        norm_eps: eps of the LayerNorms.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path > 0.0 else nn.Identity()
 
     def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
-        """(batch, token, channel) to the same."""
+        """Map (batch, token, channel) to the same shape."""
         x = self._add(x, self.attn(normalized(x, self.norm1), rope), self.ls1)
         return self._add(x, self.mlp(normalized(x, self.norm2)), self.ls2)
 
@@ -155,7 +155,7 @@ class Block(nn.Module):
         return self.attn.attention_map(self.norm1(x), rope)
 
     def _add(self, x: Tensor, branch: Tensor, scale: nn.Module) -> Tensor:
-        """x + drop_path(scale(branch)); scaling and adding are one pass where nothing is dropped."""
+        """x + drop_path(scale(branch)); scaling and adding take a single pass where nothing is dropped."""
         if isinstance(scale, LayerScale) and isinstance(self.drop_path, nn.Identity):
             gamma = scale.gamma.to(x.dtype) if _trains_in_bf16(x) else scale.gamma
             return torch.addcmul(x, branch, gamma)
@@ -164,7 +164,7 @@ class Block(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention, cross-attention to the other view, feed-forward (CroCo / MASt3R decoder, names kept)."""
+    """Self-attention, cross-attention to the other view, feed-forward (names of the CroCo and MASt3R decoders)."""
 
     def __init__(self, dim: int, num_heads: int, hidden: int) -> None:
         super().__init__()
@@ -177,16 +177,20 @@ class DecoderBlock(nn.Module):
         self.mlp = Mlp(dim, hidden)
 
     def forward(self, x: Tensor, context: Tensor, rope: RopeTables, context_rope: RopeTables) -> Tensor:
-        """(batch, token, channel) of this view; the other view's context is (batch, other token, channel)."""
+        """Map this view's tokens (batch, token, channel) to the same shape.
+
+        `context` is the other view's tokens, (batch, other token, channel).
+        """
         x = x + self.attn(self.norm1(x), rope)
         x = x + self.cross_attn(self.norm2(x), self.norm_y(context), rope, context_rope)
         return x + self.mlp(self.norm3(x))
 
 
 def init_transformer_weights(module: nn.Module) -> None:
-    """Truncated-normal 0.02 for Linear weights, zero biases; LayerNorm 1 and 0; LayerScale its initial value.
+    """Initialize all submodules of a module as DINOv2 does.
 
-    Walks the whole module. Source: the DINOv2 initialization.
+    Linear weights are truncated normal with std 0.02, biases zero; LayerNorm has weight 1 and bias 0; LayerScale has
+    its initial value.
     """
     for part in module.modules():
         if isinstance(part, nn.Linear):

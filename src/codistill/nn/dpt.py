@@ -1,8 +1,9 @@
-"""The dense prediction transformer head (DPT): four token sets of one grid in, a map at pixel resolution out.
+"""The dense prediction transformer head (DPT): four sets of tokens of one grid in, a map at pixel resolution out.
 
-Tokens are projected and resampled to 4, 2, 1 and 1/2 times the grid, brought to one width, fused from coarse to fine
-with residual units, and upsampled from 8 times the grid to the patch size, so that any patch size gives exactly one
-value per pixel. Source: Ranftl et al. (arXiv 2103.13413), with the sizes of MASt3R and DUSt3R.
+Tokens are projected and resampled to 4, 2, 1 and 1/2 times the grid, projected to one width, and fused from coarse to
+fine with residual units. The result, at 8 times the grid, is resized to the patch size times the grid, so that there is
+exactly one value per pixel for any patch size. Source: Ranftl et al. (arXiv 2103.13413), with the sizes of MASt3R and
+DUSt3R.
 """
 
 from collections.abc import Sequence
@@ -22,9 +23,9 @@ class DptConfig:
     """Architecture of a `DptHead`.
 
     Attributes:
-        token_dims: channels of the four token sets, shallow to deep.
+        token_dims: channels of the four sets of tokens, shallow to deep.
         patch_size: output pixels per grid cell.
-        out_channels: of the map.
+        out_channels: channels of the map.
         level_dims: channels of the four levels after their projection.
         fusion_dim: width of the fusion path.
         middle_dim, last_dim: widths of the two output convolutions before the last one.
@@ -74,10 +75,10 @@ class Fusion(nn.Module):
         self.out = nn.Conv2d(dim, dim, 1)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """(batch, channel, row, column) to twice as many rows and columns."""
+        """Map (batch, channel, row, column) to twice as many rows and columns."""
         if skip is not None:
             x = x + self.skip(skip)
-        # A 1x1 convolution and bilinear interpolation commute: the convolution is cheaper before.
+        # A 1x1 convolution commutes with bilinear interpolation; it is cheaper before it.
         x = self.out(self.unit(x))
         return interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
 
@@ -122,7 +123,7 @@ class DptHead(nn.Module):
             reduce(reassemble(x))
             for reduce, reassemble, x in zip(self.reduce, self.reassemble, maps, strict=True)
         ]
-        # The coarsest level rounds half an odd grid up: doubled, it may be one row or column too large.
+        # The coarsest level has half the grid, rounded up. Doubled, it may have one row or column too many.
         path = _cut(self.fuse[3](levels[3]), grid)
         for level in (2, 1, 0):  # coarse to fine: 2, 4 and 8 times the grid
             path = self.fuse[level](path, levels[level])
@@ -136,6 +137,7 @@ def _cut(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     """The first rows and columns of maps (batch, channel, row, column)."""
     if not is_symbolic(*grid):
         return maps[..., : grid[0], : grid[1]]
-    # Slicing asks whether anything is cut, which differs between odd and even grids: one graph is for both.
+    # A slice would depend on whether anything is cut, which differs between odd and even grids; an exported graph must
+    # serve both.
     rows, columns = (torch.arange(count, device=maps.device) for count in grid)
     return maps.index_select(2, rows).index_select(3, columns)

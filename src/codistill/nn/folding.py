@@ -1,9 +1,9 @@
-"""Folding: what stands between two products of a frozen network is multiplied into their weights.
+"""Folding: factors between two matrix products of a frozen network are multiplied into their weights.
 
     layer(norm.weight · z + norm.bias)  =  (W · norm.weight) z + (b + W norm.bias)      for z = (x - mean) / deviation
     gamma · layer(h)                    =  (gamma · W) h + gamma · b                    LayerScale
 
-Modules in, weights (output, input) and biases (output,) in double precision out, to be rounded once.
+Modules in; weights (output, input) and biases (output,) in double precision out, which are then rounded once.
 """
 
 from torch import Tensor, nn
@@ -22,13 +22,13 @@ def plain(layer: nn.Linear) -> Folded:
 
 
 def after_norm(norm: nn.LayerNorm, layer: nn.Linear) -> Folded:
-    """A layer that follows a LayerNorm, for an input that is normalized only."""
+    """A layer with the factors of the LayerNorm before it, for an input that is only normalized."""
     weight, bias = plain(layer)
     return weight * norm.weight.detach().double(), bias + weight @ norm.bias.detach().double()
 
 
 def before_scale(layer: nn.Linear, scale: nn.Module) -> Folded:
-    """A layer with the LayerScale behind it, if that is one."""
+    """A layer with the factors of the LayerScale after it; `scale` may be another module, which is ignored."""
     weight, bias = plain(layer)
     if not isinstance(scale, LayerScale):
         return weight, bias
@@ -46,6 +46,6 @@ def scaled_queries(folded: Folded, factor: float) -> Folded:
 
 
 def parted(folded: Folded, rows: int) -> tuple[Folded, Folded]:
-    """A layer's first outputs, and the others, as two layers."""
+    """Split a layer into two: its first `rows` outputs, and the others."""
     weight, bias = folded
     return (weight[:rows], bias[:rows]), (weight[rows:], bias[rows:])

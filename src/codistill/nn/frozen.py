@@ -1,10 +1,10 @@
-"""Frozen transformer blocks and vision transformers at full speed: a network in, the same one in one dtype out.
+"""Frozen transformer blocks and vision transformers for fast inference: a network in, the same one in one dtype out.
 
-Built once: factors of norms and LayerScale are folded into the products (`folding.py`), then everything is rounded to
-one dtype. Between the products nothing changes dtype: the residual stream is contiguous and in the weights' dtype,
-norms add up in fp32. The patch embedding is a product, positions are kept for each grid. Tokens come out in fp32.
-With RoPE the stream is (token, batch, channel): queries and keys of a token, of all images and heads, are then one
-matrix, and a product with the token's rotation turns them in one pass.
+When the copy is built, the factors of norms and LayerScale are folded into the matrix products (`folding.py`), and
+everything is rounded to one dtype once. No tensor is cast between the products: the residual stream is contiguous and
+has the weights' dtype, and norms accumulate in fp32. The patch embedding is a matrix product, and position embeddings
+are cached for each grid. Tokens are returned in fp32. With RoPE the stream is (token, batch, channel): the queries and
+keys of a token, for all images and heads, then form one matrix, which one product with the token's rotation rotates.
 """
 
 from typing import Any, cast
@@ -25,7 +25,7 @@ from codistill.nn.vit import PatchEmbedding, VisionTransformer
 from codistill.types import Tokens
 
 _ALIGNED = 16
-"""The patch product's inner size is a multiple of this: 588 channels of a 14-pixel patch would be slow in bf16."""
+"""The inner size of the patch product is padded to a multiple of this; the 588 of a 14-pixel patch is slow in bf16."""
 
 
 FrozenLayer = type[FrozenLinear] | type[Int8Linear]
@@ -50,7 +50,7 @@ class FrozenMlp(nn.Module):
         self.last = linear(before_scale(last, scale), dtype)
 
     def forward(self, z: Tensor, residual: Tensor) -> Tensor:
-        """Normalized tokens and the residual stream, each (batch, token, channel), to the stream."""
+        """New residual stream from normalized tokens and the residual stream, each (batch, token, channel)."""
         if self.activation == "swiglu":
             one, two = self.first(z).chunk(2, dim=-1)
             hidden = silu(one).mul_(two)
@@ -65,10 +65,10 @@ class FrozenBlock(nn.Module):
     """A `Block` in one dtype.
 
     Args:
-        block: to copy.
-        dtype: of weights and tokens.
-        rotated: it will get the `rotations` of RoPE, and tokens come first: (token, batch, channel).
-        linear: of its products.
+        block: the block to copy.
+        dtype: dtype of weights and tokens.
+        rotated: whether the block gets `rotations` of RoPE; its tokens are then (token, batch, channel).
+        linear: class of its linear layers.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class FrozenBlock(nn.Module):
         dim = block.attn.proj.in_features
         qkv = scaled_queries(
             after_norm(block.norm1, block.attn.qkv), (dim // self.num_heads) ** -0.5
-        )  # no scale in attention
-        if rotated:  # queries and keys of a token are one matrix
+        )  # attention then needs no scale
+        if rotated:  # queries and keys of a token form one matrix
             self.qk, self.value = (linear(part, dtype) for part in parted(qkv, 2 * dim))
         else:
             self.qkv = linear(qkv, dtype)
@@ -89,7 +89,7 @@ class FrozenBlock(nn.Module):
         self.mlp = FrozenMlp(block.norm2, block.mlp, block.ls2, dtype, linear)
 
     def forward(self, x: Tensor, rope: Tensor | None = None) -> Tensor:
-        """(batch, token, channel) to the same; (token, batch, channel) where it is rotated, by `rope`."""
+        """Map (batch, token, channel) to the same shape; (token, batch, channel) for a rotated block, with `rope`."""
         mixed = attention(*self._heads(x, rope), scale=1.0)  # (batch, head, token, head_dim)
         mixed = mixed.transpose(1, 2) if rope is None else mixed.permute(2, 0, 1, 3)
         x = self.proj.add(mixed.flatten(2), x)
@@ -112,12 +112,12 @@ class FrozenBlock(nn.Module):
 
 
 def normalized(x: Tensor, eps: float) -> Tensor:
-    """(…, channel): tokens with zero mean and unit deviation; the norm's factors are in the next product."""
+    """Normalize tokens (…, channel) to zero mean and unit variance; the norm's factors are in the next product."""
     return layer_norm(x, x.shape[-1:], None, None, eps)
 
 
 class FrozenPatches(nn.Module):
-    """A `PatchEmbedding` as a product of (batch, patch, 3 · patch²), padded to a multiple of 16, in one dtype."""
+    """A `PatchEmbedding` in one dtype, as a product on (batch, patch, 3 · patch²) padded to a multiple of 16."""
 
     def __init__(self, embedding: PatchEmbedding, dtype: torch.dtype) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class FrozenPatches(nn.Module):
         self.product = FrozenLinear((pad(weight, (0, self.missing)), bias.detach().double()), dtype)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, 3, row, column) pixels to (batch, patch, channel)."""
+        """Map pixels (batch, 3, row, column) to tokens (batch, patch, channel)."""
         batch, colours, height, width = images.shape
         size, rows, columns = self.patch, height // self.patch, width // self.patch
         inner = colours * size * size
@@ -147,9 +147,9 @@ class FrozenVisionTransformer(VisionTransformer):
     """A `VisionTransformer` in one dtype, without gradients; autocast does not change it.
 
     Args:
-        network: to copy; it is not changed.
-        dtype: of weights and activations.
-        linear: of the blocks' products.
+        network: the network to copy; it is not changed.
+        dtype: dtype of weights and activations.
+        linear: class of the blocks' linear layers.
     """
 
     dtype: torch.dtype
@@ -181,7 +181,7 @@ class FrozenVisionTransformer(VisionTransformer):
         return super()._apply(*args, **options)
 
     def _place(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Prefix tokens (1, prefix, channel), positions of patches (1, patch, channel) and rotations of a grid."""
+        """For a grid: prefix tokens (1, prefix, channel), position embeddings (1, patch, channel), and rotations."""
         if grid in self._places:
             return self._places[grid]
         config = self.config
@@ -208,16 +208,16 @@ class FrozenVisionTransformer(VisionTransformer):
         return self._places[grid]
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Any]:
-        """Token sequence before the first block, contiguous, its grid, and rotations where they are used.
+        """Contiguous token sequence before the first block, its grid, and the rotations (None without RoPE).
 
-        The sequence is (batch, token, channel), with rotations (token, batch, channel).
+        The sequence is (batch, token, channel); with RoPE it is (token, batch, channel).
         """
         grid = self.grid_of(images)
         prefix, position, rope = self._place(grid)
         patches = self.patch_embed(images)
         if rope is not None:
             prefix, position, patches = (part.transpose(0, 1) for part in (prefix, position, patches))
-        axis = 1 if rope is None else 0  # of tokens
+        axis = 1 if rope is None else 0  # axis of tokens
         size, first = list(patches.shape), prefix.shape[axis]
         size[axis] += first
         x = patches.new_empty(size)
@@ -228,7 +228,7 @@ class FrozenVisionTransformer(VisionTransformer):
         return x, grid, rope
 
     def as_tokens(self, x: Tensor, grid: tuple[int, int], norm: bool) -> Tokens:
-        """Split a sequence as of `embed` into `Tokens` in fp32, the final norm applied if `norm`."""
+        """Split a sequence in the layout of `embed` into fp32 `Tokens`; applies the final norm if `norm`."""
         if self.config.position == "rope":
             x = x.transpose(0, 1)
         x = x.to(torch.float32, memory_format=torch.contiguous_format)

@@ -1,7 +1,8 @@
-"""Frozen decoder blocks at full speed: a `DecoderBlock` in, the same one in one dtype out; see `frozen.py`.
+"""Frozen decoder blocks for fast inference: a `DecoderBlock` in, the same one in one dtype out; see `frozen.py`.
 
-A block normalizes its own tokens and those of the other view; the other view's block normalizes the same two. Without
-the norms' factors, which are in the products, these are the same numbers: they are computed once and passed in.
+A block normalizes its own tokens and those of the other view, and the other view's block normalizes the same two sets.
+The factors of the norms are folded into the products, so that both blocks need the same normalized tokens. These are
+computed once and passed in.
 """
 
 import torch
@@ -19,15 +20,15 @@ class FrozenDecoderBlock(nn.Module):
     """A `DecoderBlock` in one dtype, without gradients.
 
     Args:
-        block: to copy.
-        dtype: of weights and tokens.
+        block: the block to copy.
+        dtype: dtype of weights and tokens.
     """
 
     def __init__(self, block: DecoderBlock, dtype: torch.dtype) -> None:
         super().__init__()
         own, cross = block.attn, block.cross_attn
         self.num_heads, dim = own.num_heads, own.proj.in_features
-        factor = (dim // own.num_heads) ** -0.5  # no scale in attention
+        factor = (dim // own.num_heads) ** -0.5  # attention then needs no scale
         qkv = scaled_queries(after_norm(block.norm1, own.qkv), factor)
         self.qk, self.value = (FrozenLinear(part, dtype) for part in parted(qkv, 2 * dim))
         self.proj = FrozenLinear(plain(own.proj), dtype)
@@ -44,8 +45,8 @@ class FrozenDecoderBlock(nn.Module):
         """Tokens after the block, (token, batch, channel).
 
         Args:
-            x, z: this view's tokens, and the same `normalized` by `own_eps`.
-            context: the other view's tokens, `normalized` by `context_eps`, (other token, batch, channel).
+            x, z: this view's tokens, and the same tokens `normalized` with `own_eps`.
+            context: the other view's tokens, `normalized` with `context_eps`, (other token, batch, channel).
             rope, context_rope: `rotations` of the two views.
         """
         query, key = turned(self.qk(z).unflatten(2, (2, self.num_heads, -1)), rope).unbind(2)
@@ -56,12 +57,12 @@ class FrozenDecoderBlock(nn.Module):
         return self.mlp(normalized(x, self.later_eps[1]), x)
 
     def _heads(self, x: Tensor) -> Tensor:
-        """(token, batch, channel) as (token, batch, head, head_dim)."""
+        """Split channels into heads: (token, batch, channel) to (token, batch, head, head_dim)."""
         return x.unflatten(2, (self.num_heads, -1))
 
     @staticmethod
     def _mixed(query: Tensor, key: Tensor, value: Tensor, proj: FrozenLinear, x: Tensor) -> Tensor:
-        """x + proj(attention), of (token, batch, head, head_dim) queries, keys and values."""
+        """x + proj(attention), for queries, keys and values (token, batch, head, head_dim)."""
         query, key, value = (part.permute(1, 2, 0, 3) for part in (query, key, value))
         mixed = attention(query, key, value, scale=1.0)
         return proj.add(mixed.permute(2, 0, 1, 3).flatten(2), x)

@@ -1,9 +1,10 @@
-"""A linear layer with constant weights in one dtype, and what follows it in the same pass where the backend has that.
+"""A linear layer with constant weights in one dtype, fused with a GELU or a residual where the backend supports it.
 
-On a CPU oneDNN multiplies by weights in its own layout, laid out at the first call, and adds a residual or a GELU while
-the result is in the cache. On CUDA in bf16 a GELU is the product's epilogue, which has the tanh form: its largest
-error, 5e-4, is below the rounding of bf16. Elsewhere the operations follow each other. There are no gradients, and
-the weights are buffers that no state dict holds: they derive from a network that has been read elsewhere.
+On a CPU, oneDNN multiplies by weights in its own layout, into which they are packed at the first call. It applies the
+GELU or adds the residual while the result is in the cache. On CUDA in bf16, the GELU is the epilogue of the matrix
+product; it has the tanh form, whose largest error, 5e-4, is below the rounding of bf16. Elsewhere the operations run
+one after the other. There are no gradients. The weights are non-persistent buffers, which no state dict contains,
+because they derive from a network that was loaded elsewhere.
 """
 
 from typing import Any, cast
@@ -22,7 +23,7 @@ _AVAILABLE = torch.backends.mkldnn.is_available() and ONEDNN_LINEAR is not None 
 
 
 def onednn_computes_in(dtype: torch.dtype) -> bool:
-    """Whether oneDNN takes products in a dtype on this processor."""
+    """Whether oneDNN computes matrix products in a dtype on this processor."""
     return _AVAILABLE and (dtype == torch.float32 or (dtype == torch.bfloat16 and onednn_takes_bf16()))
 
 
@@ -31,7 +32,7 @@ class FrozenLinear(nn.Module):
 
     Args:
         folded: weight (output, input) and bias (output,).
-        dtype: of the weights and of inputs.
+        dtype: dtype of the weights and of inputs.
     """
 
     weight: Tensor
@@ -49,7 +50,7 @@ class FrozenLinear(nn.Module):
         return super()._apply(*args, **options)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_packed": None}  # for copies: oneDNN's layout cannot be copied
+        return {**self.__dict__, "_packed": None}  # oneDNN's packed weights cannot be copied or pickled
 
     def _by_onednn(self, x: Tensor) -> bool:
         return (
@@ -65,13 +66,13 @@ class FrozenLinear(nn.Module):
 
     def _weight(self, x: Tensor) -> Tensor:
         if self._packed is None:
-            assert _PACK is not None  # oneDNN computes in this dtype
+            assert _PACK is not None  # `_by_onednn` was True
             self._packed = _PACK(self.weight, x.shape[:-1].numel())
         assert self._packed is not None
         return self._packed
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, input) to (…, output)."""
+        """Map (…, input) to (…, output)."""
         if self._by_onednn(x):
             return _LINEAR(x, self._weight(x), self.bias, "none", [], "")
         return linear(x, self.weight, self.bias)

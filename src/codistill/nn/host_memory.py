@@ -1,7 +1,7 @@
-"""Keeping freed host memory within the process, so that the next step of the same work finds it ready.
+"""Keep freed host memory within the process, so that the next training step can reuse it.
 
-By default glibc gives large freed blocks back to the system, and every training step on a CPU then waits for tens of
-thousands of pages to be mapped and cleared again. Nothing happens on other systems, or on the memory of devices.
+By default glibc returns large freed blocks to the system. Every training step on a CPU then waits until tens of
+thousands of pages are mapped and cleared again. Other systems, and the memory of devices, are not affected.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 _KEPT = 2**31 - 1
 _LARGEST_BLOCK = 32 * 2**20
-"""Larger blocks come from the system whatever is set (glibc's DEFAULT_MMAP_THRESHOLD_MAX)."""
+"""Larger blocks always come from the system, whatever is set (glibc's DEFAULT_MMAP_THRESHOLD_MAX)."""
 _PAD = 64 * 2**20
 
 

@@ -1,8 +1,9 @@
-"""A frozen linear layer in 8-bit integers on a CPU, in place of a `FrozenLinear`: the same calls, rounded further.
+"""A frozen linear layer in 8-bit integers on a CPU, with the interface of `FrozenLinear`.
 
-Weights are rounded once, per output channel; inputs in every call, by one scale and offset between the least and the
-largest of them. oneDNN multiplies unsigned inputs by signed weights (VNNI) and scales the sums, with bias and GELU, in
-the same pass. Source: LLM.int8 (arXiv 2208.07339), here with one scale per tensor and without outlier columns.
+Weights are quantized once, per output channel. Inputs are quantized in every call, with one scale and offset from their
+smallest and largest value. oneDNN multiplies unsigned inputs by signed weights (VNNI), and in the same pass scales the
+sums, adds the bias and applies the GELU. Source: LLM.int8 (arXiv 2208.07339), here with one input scale per tensor and
+without outlier columns.
 """
 
 import math
@@ -31,7 +32,7 @@ class Int8Linear(nn.Module):
 
     Args:
         folded: weight (output, input) and bias (output,).
-        dtype: of outputs.
+        dtype: dtype of outputs.
     """
 
     weight: Tensor
@@ -53,25 +54,25 @@ class Int8Linear(nn.Module):
         return super()._apply(*args, **options)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_packed": None}  # for copies: oneDNN's layout cannot be copied
+        return {**self.__dict__, "_packed": None}  # oneDNN's packed weights cannot be copied or pickled
 
     def _product(self, x: Tensor, dtype: torch.dtype, then: str = "none", how: str = "") -> Tensor:
         rows = x.flatten(0, -2)
         if self._packed is None:
             self._packed = _PACK(self.weight, list(rows.shape))
         numbers, scale, zero = eight_bits(rows)
-        zeros = torch.zeros(1, dtype=torch.int32)  # of the weights, which have no offset
+        zeros = torch.zeros(1, dtype=torch.int32)  # zero points of the weights, which have no offset
         out = _PRODUCT(
             numbers, scale, zero, self._packed, self.scale, zeros, self.bias, 1.0, 0, dtype, then, [], how
         )
         return out.unflatten(0, x.shape[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, input) to (…, output)."""
+        """Map (…, input) to (…, output)."""
         return self._product(x, self.dtype)
 
     def gelu(self, x: Tensor, approximate: str = "none") -> Tensor:
-        """GELU of the output, `none` (exact) or `tanh`, in fp32: the next layer rounds it."""
+        """GELU of the output, `none` (exact) or `tanh`, in fp32, because the next layer quantizes it."""
         return self._product(x, torch.float32, "gelu", approximate)
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
@@ -80,10 +81,10 @@ class Int8Linear(nn.Module):
 
 
 def eight_bits(x: Tensor) -> tuple[Tensor, float, int]:
-    """Numbers as unsigned 8-bit integers q, a scale and a zero point: x = scale · (q - zero point), 0 exactly.
+    """Quantize to unsigned 8-bit integers q, a scale and a zero point: x ≈ scale · (q - zero point), exact for x = 0.
 
-    PyTorch's cast of floats to unsigned bytes is a plain loop, to signed ones it is not: q - 128 is cast. Where a
-    number is not finite, the scale is NaN, so that what is computed from it is.
+    PyTorch's cast of floats to signed bytes is vectorized, that to unsigned bytes is not; therefore q - 128 is cast. If
+    a value is not finite, the scale is NaN, and so are the results computed with it.
     """
     low, high = (float(bound) for bound in torch.aminmax(x))
     low, high = min(low, 0.0), max(high, 0.0)

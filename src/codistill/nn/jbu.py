@@ -1,9 +1,10 @@
 """Joint bilateral upsampling (Kopf et al. 2007; FeatUp, arXiv 2403.10516): coarse map and image in, fine map out.
 
-One level per prime factor of the magnification: the map is resized bilinearly, then every place becomes a mean of its
-7 x 7 neighbours, weighted by their distance and by the difference of the image's colours there. Weights are positive
-and sum to one: constants stay, and a linear head may be applied before as well as after. Nothing is learned: FeatUp and
-FeatSharp learn a small network of the colours instead, whose place the colours themselves take.
+There is one level per prime factor of the magnification. At each level the map is resized bilinearly; then every
+position becomes a mean of its 7 x 7 neighbours, weighted by their distance and by the difference of the image's colours
+there. Weights are positive and sum to one, so that constant maps stay constant, and a linear head may be applied before
+or after the upsampling. Nothing is learned: where FeatUp and FeatSharp learn a small network on the colours, the
+colours are used directly.
 """
 
 import torch
@@ -13,13 +14,13 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
 
 RADIUS = 3
 SIGMA_SPACE = 1.0
-"""In radii: weights fall to exp(-1/2) at the middle of the window's edges."""
+"""Spatial sigma in units of the window's radius: weights fall to exp(-1/2) at the middle of the window's edges."""
 SIGMA_COLOUR = 0.5
-"""Euclidean, in ImageNet's standard deviations of a channel."""
+"""Colour sigma: a Euclidean distance, in ImageNet's standard deviations of a channel."""
 
 
 def prime_factors(number: int) -> list[int]:
-    """The primes whose product a number is, in ascending order."""
+    """The prime factors of a number, in ascending order."""
     factors, divisor = [], 2
     while number > 1:
         while number % divisor == 0:
@@ -34,12 +35,13 @@ def upsample_jbu(
     guide: Float[Tensor, "batch 3 fine_row fine_column"],
     factor: int,
 ) -> Float[Tensor, "batch channel magnified_row magnified_column"]:
-    """A map magnified by a whole number along both axes, in fp32.
+    """Magnify a map by an integer factor along both axes, in fp32.
 
     Args:
         coarse: the map.
-        guide: ImageNet-normalized pixels of what it shows, of any resolution; averaged to that of each level.
-        factor: how many times finer.
+        guide: ImageNet-normalized pixels of the same image, at any resolution; averaged to the resolution of each
+            level.
+        factor: the magnification.
     """
     fine, colours = coarse.float(), guide.float()
     for prime in prime_factors(factor):
@@ -52,7 +54,7 @@ def upsample_jbu(
 def bilateral_mean(
     values: Float[Tensor, "batch channel row column"], colours: Float[Tensor, "batch 3 row column"]
 ) -> Float[Tensor, "batch channel row column"]:
-    """Each place's mean of its 7 x 7 neighbours (mirrored at the border), by distance and difference of colours."""
+    """Mean of the 7 x 7 neighbours of each position, weighted by distance and colour; mirrored at the border."""
     rows, columns = values.shape[-2:]
     padded, around = (_mirrored(x) for x in (values, colours))
     total, weights = torch.zeros_like(values), torch.zeros_like(values[:, :1])
@@ -68,6 +70,6 @@ def bilateral_mean(
 
 
 def _mirrored(x: Tensor) -> Tensor:
-    """The map with a mirrored border; of axes too short to mirror, the border is repeated."""
+    """Pad a map with its mirror image; on axes too short for that, the border is repeated."""
     mode = "reflect" if min(x.shape[-2:]) > RADIUS else "replicate"
     return pad(x, (RADIUS,) * 4, mode=mode)

@@ -1,11 +1,12 @@
-"""`nn.Linear` whose products are oneDNN's on a CPU: features in, features out, the same numbers but for rounding.
+"""`nn.Linear` that uses oneDNN's matrix products on a CPU; its results equal those of `nn.Linear` up to rounding.
 
-PyTorch gives fp32 products on a CPU to a BLAS, after copying the bias into the result. oneDNN adds the bias, and a
-GELU where no gradient is wanted, while the result is still in the cache; forward and for the gradient of the input it
-is also the faster of the two (`docs/scaling.md` has numbers). Weights are neither packed nor kept twice. In training
-under autocast to bf16 it is oneDNN's, too: PyTorch copies the bias into the result there as well, and turns the
-gradient of the weights around after it was computed. Elsewhere (other devices and dtypes, autocast without gradients,
-compilation, `torch.func`, quantized weights), and after `torch.backends.mkldnn.set_flags(False)`, it is `nn.Linear`.
+PyTorch computes fp32 products on a CPU with a BLAS, after copying the bias into the result. oneDNN adds the bias, and
+applies a GELU where no gradient is needed, while the result is still in the cache. It is also faster than the BLAS in
+the forward pass and for the gradient of the input (`docs/scaling.md` has numbers). Weights are neither packed nor
+stored twice. oneDNN is also used in training under autocast to bf16, where PyTorch again copies the bias into the
+result, and transposes the gradient of the weights after computing it. In all other cases (other devices and dtypes,
+autocast without gradients, compilation, `torch.func`, quantized weights), and after
+`torch.backends.mkldnn.set_flags(False)`, the layer is `nn.Linear`.
 """
 
 from collections.abc import Iterator
@@ -19,10 +20,10 @@ from torch.nn.functional import linear
 from codistill.nn.tracing import is_tracing
 
 ONEDNN_LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-"""Input, weight, bias and what follows in one operation, where PyTorch was built with it."""
+"""oneDNN's operator of input, weight, bias and a fused operation; None if PyTorch was built without it."""
 
 GELU_IN_PRODUCT = "AVX512" in torch.backends.cpu.get_cpu_capability()
-"""Whether oneDNN's GELU in a product is as fast as PyTorch's after it; with AVX2 alone it takes four times as long."""
+"""Whether oneDNN's fused GELU is as fast as a separate one of PyTorch; with only AVX2 it takes four times as long."""
 _AVAILABLE = torch.backends.mkldnn.is_available() and ONEDNN_LINEAR is not None
 _BF16: Any = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
 _left_to_blas = False
@@ -30,13 +31,13 @@ _PLAIN = (Tensor, nn.Parameter)
 
 
 def onednn_takes_bf16() -> bool:
-    """Whether oneDNN takes products in bf16 on this processor."""
+    """Whether oneDNN computes matrix products in bf16 on this processor."""
     return _AVAILABLE and bool(_BF16 and _BF16())
 
 
 @contextmanager
 def left_to_blas() -> Iterator[None]:
-    """Within it, `Linear` is `nn.Linear` in the whole process, for comparing the two."""
+    """Context in which `Linear` is `nn.Linear` in the whole process, to compare the two."""
     global _left_to_blas
     before, _left_to_blas = _left_to_blas, True
     try:
@@ -46,20 +47,20 @@ def left_to_blas() -> Iterator[None]:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
-    """x weightᵀ + bias, then nothing or `gelu` (exact), in one pass."""
+    """x weightᵀ + bias, followed by nothing or by `gelu` (exact), in one pass."""
     return ONEDNN_LINEAR(x, weight, bias, then, [], "none" if then == "gelu" else "")
 
 
 class _Linear(torch.autograd.Function):
-    """The product in the input's dtype, and its gradients; those of the weights are the BLAS's, which is faster there.
+    """The product in the input's dtype, with gradients; the BLAS computes the weights' gradient, where it is faster.
 
-    In bf16 that is a copy of the weights, and their gradient is rounded to bf16, as under autocast.
+    In bf16 the weights are copied to bf16, and their gradient is rounded to bf16, as under autocast.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(x, weight)
-        ctx.rounded = rounded = weight.to(x.dtype)  # weight itself in fp32
+        ctx.rounded = rounded = weight.to(x.dtype)  # `weight` itself if x is fp32
         return _product(x, rounded, None if bias is None else bias.to(x.dtype))
 
     @staticmethod
@@ -67,9 +68,9 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         rows = gradient.flatten(0, -2)
-        again = torch.is_grad_enabled()  # a second derivative is wanted, which oneDNN's operation has not
+        again = torch.is_grad_enabled()  # a second derivative is wanted, which oneDNN's operator lacks
         rounded = weight.to(x.dtype) if again else ctx.rounded
-        plain = again or x.dtype != torch.float32  # in bf16 PyTorch's own product is oneDNN's
+        plain = again or x.dtype != torch.float32  # in bf16 PyTorch itself calls oneDNN
         return (
             (gradient @ rounded if plain else _product(gradient, rounded.t(), None)) if of_x else None,
             (rows.t() @ x.flatten(0, -2)).to(weight.dtype) if of_weight else None,
@@ -78,10 +79,10 @@ class _Linear(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """A drop-in `nn.Linear`, see the module's text."""
+    """A drop-in replacement of `nn.Linear`, see the module docstring."""
 
     def _onednn_dtype(self, x: Tensor) -> torch.dtype | None:
-        """The dtype that oneDNN is to compute in; None leaves the product to PyTorch."""
+        """The dtype in which oneDNN computes the product; None if PyTorch computes it."""
         if not (
             _AVAILABLE
             and not _left_to_blas
@@ -105,7 +106,7 @@ class Linear(nn.Linear):
         return wanted if trained and given and wanted == torch.bfloat16 and onednn_takes_bf16() else None
 
     def forward(self, input: Tensor) -> Tensor:
-        """(…, channel) to (…, other channel)."""
+        """Map (…, channel) to (…, other channel)."""
         dtype = self._onednn_dtype(input)
         if dtype is None:
             return linear(input, self.weight, self.bias)
@@ -114,7 +115,7 @@ class Linear(nn.Linear):
         return _product(input, self.weight, self.bias)
 
     def gelu(self, x: Tensor) -> Tensor:
-        """The exact GELU of the output; without gradients no second tensor of that width is made."""
+        """Exact GELU of the output; without gradients it allocates no second tensor of that width."""
         if torch.is_grad_enabled():
             return nn.functional.gelu(self(x))
         if self._onednn_dtype(x) is not None:

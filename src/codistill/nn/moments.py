@@ -1,8 +1,8 @@
-"""Means, second moments and least squares of vectors that come in parts: tensors in, sums out.
+"""Means, second moments and least squares of vectors that arrive in parts: tensors in, sums out.
 
-A part's products are computed in its own precision, fp32 at least, and accumulated in fp64. Moments are computed
-about the mean of each part, so nothing cancels where a mean is much larger than the deviation (Chan et al. 1979).
-Everything is a sum, so that ranks can add up theirs.
+The products of a part are computed in its own precision, at least fp32, and accumulated in fp64. They are computed
+about the mean of the part, so that no precision is lost where the mean is much larger than the deviation (Chan et al.
+1979). All state consists of sums, so that the sums of several ranks can be added.
 """
 
 import torch
@@ -14,11 +14,11 @@ from codistill.geometry.full_precision import full_precision
 
 
 def channel_sums(x: Float[Tensor, "*batch channel"]) -> Float[Tensor, " 1+2*channel"]:
-    """Count, and per channel the sum and the sum of squares, as one fp64 vector; nothing waits for the device."""
+    """Count, and per channel the sum and the sum of squares, as one fp64 vector; does not wait for the device."""
     rows = _rows(x)
     variance, mean = torch.var_mean(rows, dim=0, correction=0)  # (channel,), both
     mean, variance = mean.double(), variance.double()
-    # `full`: assigning the number would copy it from the host, which then waits.
+    # `full`, because assigning the number would copy it from the host, which would then wait.
     count = torch.full((1,), float(len(rows)), dtype=torch.float64, device=x.device)
     return torch.cat((count, len(rows) * mean, len(rows) * (variance + mean * mean)))
 
@@ -34,7 +34,7 @@ def product_sums(x: Float[Tensor, "*batch channel"]) -> Float[Tensor, "1+channel
     sums = products.new_zeros(len(mean) + 1, len(mean) + 1)
     sums[0, 0] = len(rows)
     sums[0, 1:] = len(rows) * mean
-    sums[1:, 1:] = products + len(rows) * torch.outer(mean, mean)  # from about the mean to about 0
+    sums[1:, 1:] = products + len(rows) * torch.outer(mean, mean)  # moments about 0, not the mean
     return sums
 
 
@@ -43,11 +43,11 @@ class Moments:
 
     Args:
         width: length of a vector.
-        device: where the vectors are.
-        diagonal: keep squares only, not products of two elements.
+        device: device of the vectors.
+        diagonal: keep only squares, not products of two elements.
 
     Attributes:
-        packed: the sums, fp64: those of several ranks add up.
+        packed: the sums, fp64; those of several ranks can be added.
     """
 
     def __init__(self, width: int, device: torch.device | str = "cpu", *, diagonal: bool = False) -> None:
@@ -56,7 +56,7 @@ class Moments:
         self.packed = torch.zeros(shape, dtype=torch.float64, device=device)
 
     def add(self, vectors: Float[Tensor, "*batch channel"]) -> None:
-        """Add vectors, at least one."""
+        """Add one or more vectors."""
         self.packed += channel_sums(vectors) if self.diagonal else product_sums(vectors)
 
     @property
@@ -74,7 +74,7 @@ class Moments:
         return self._products() / self.count
 
     def covariance(self, correction: int = 0) -> Tensor:
-        """(width, width), or the variances (width,) if diagonal; divided by the count less a correction."""
+        """Covariance (width, width), or variances (width,) if diagonal, divided by the count minus the correction."""
         mean = self.mean()
         square = mean * mean if self.diagonal else torch.outer(mean, mean)  # (width[, width])
         return (self._products() - self.count * square) / (self.count - correction)
@@ -84,11 +84,11 @@ class Moments:
 
 
 class RidgeSums:
-    """The normal equations of ridge regression, from inputs and outputs that come in parts.
+    """The normal equations of ridge regression, from inputs and outputs that arrive in parts.
 
     Args:
-        intercept: fit a bias, without penalty; False: no bias.
-        dtype: of the sums. A large system that is well scaled can do with fp32.
+        intercept: fit a bias, which is not penalized; False: no bias.
+        dtype: dtype of the sums. fp32 suffices for a large, well-scaled system.
     """
 
     def __init__(self, *, intercept: bool = True, dtype: torch.dtype = torch.float64) -> None:
@@ -96,7 +96,7 @@ class RidgeSums:
         self._sums: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def add(self, x: Float[Tensor, "row input"], y: Float[Tensor, "row output"]) -> None:
-        """Add rows; their products are computed in the rows' own precision."""
+        """Add rows; their products are computed in the rows' own precision, at least fp32."""
         if self._sums is None:
             shapes = (x.shape[1:], y.shape[1:], (x.shape[1], x.shape[1]), (x.shape[1], y.shape[1]))
             inputs, outputs, squares, products = (
@@ -109,7 +109,7 @@ class RidgeSums:
         outputs += y.sum(0)
         for total, right in ((squares, x), (products, y)):
             if total.dtype == x.dtype:
-                total.addmm_(x.T, right)  # in place: the matrix of squares can be half a gigabyte
+                total.addmm_(x.T, right)  # in place, because this matrix can take half a gigabyte
             else:
                 total += x.T @ right
 
@@ -127,16 +127,16 @@ class RidgeSums:
         """Weight (input, output) and bias (output,) of the ridge regression.
 
         Args:
-            penalty: positive, of squared weights per row: it is added to the variance of every input.
+            penalty: positive weight of the squared weights, per row: it is added to the variance of every input.
 
         Raises:
-            DataError: if nothing was added.
+            DataError: if no row was added.
         """
         _, _, squares, products = self._all()
         count = max(1, self.count)
         mean, target = self.means()
         if self.intercept:
-            normal = squares - count * mean[:, None] * mean[None, :]  # centred: the bias drops out
+            normal = squares - count * mean[:, None] * mean[None, :]  # centring eliminates the bias
             right = products - count * mean[:, None] * target[None, :]
         else:
             normal, right = squares.clone(), products
@@ -151,6 +151,6 @@ class RidgeSums:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(row, channel), in fp32 at least."""
+    """Flatten to (row, channel), in at least fp32."""
     rows = x.reshape(-1, x.shape[-1])
     return rows if rows.dtype == torch.float64 else rows.float()

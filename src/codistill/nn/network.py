@@ -1,4 +1,4 @@
-"""What a weights file says of a convolutional or hybrid encoder: the network's name in timm, and its sizes."""
+"""Configuration of a convolutional or hybrid encoder in a weights file: the network's name in timm, and its sizes."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +11,7 @@ class NetworkConfig:
     """A network of timm whose last feature map is the patches, and whose class token is their mean.
 
     Attributes:
-        model: timm's name of it.
+        model: its name in timm.
         dim: channels of the map.
         patch_size: pixels per cell of the map along each axis.
         image_size: side of the square images it was trained at, in pixels.
@@ -23,7 +23,7 @@ class NetworkConfig:
     image_size: int
 
     depth: ClassVar[int] = 1
-    """Sets of tokens that it gives: that of its last map."""
+    """Number of blocks whose tokens it gives: one, its last map."""
     has_cls: ClassVar[bool] = True
     num_registers: ClassVar[int] = 0
 
@@ -40,5 +40,5 @@ class NetworkConfig:
 
     @property
     def num_heads(self) -> int:
-        """Heads of a transformer projector on it, as vision transformers have them: one per 64 channels or nearly."""
+        """Attention heads of a transformer projector on it: about one per 64 channels, as in vision transformers."""
         return next(heads for heads in range(max(1, self.dim // 64), 0, -1) if self.dim % heads == 0)

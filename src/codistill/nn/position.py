@@ -1,9 +1,9 @@
-"""Learned positional embeddings at sizes other than the native square (DINOv2 rule).
+"""Resize learned position embeddings to grids other than the native square (DINOv2's rules).
 
-The patch part, seen as an image, is resized bicubically in fp32. Two rules are in use: by a scale factor with a
-small offset (DINOv2 without registers, DUNE), and by size with antialiasing (DINOv2 with registers).
-In an exported program the grid is a symbol: there the same resizing is two matrix products, whose matrices follow from
-the grid in plain operators (`bicubic_matrix`), so that one graph serves every size and needs no `Resize` in cubic mode.
+The patch part is resized bicubically, as an image, in fp32. Two rules are in use: by a scale factor with a small offset
+(DINOv2 without registers, DUNE), and by size with antialiasing (DINOv2 with registers). In an exported program the grid
+is symbolic. There the same resizing is done by two matrix products, whose matrices are computed from the grid with
+plain operators (`bicubic_matrix`), so that one graph serves every size and needs no cubic `Resize` operator.
 """
 
 import math
@@ -24,15 +24,15 @@ def resize_position_embedding(
     offset: float | None = 0.1,
     antialias: bool = False,
 ) -> Tensor:
-    """Positional embedding for another grid.
+    """Resize a position embedding to another grid.
 
     Args:
         embedding: (1, num_prefix + n * n, channel), learned on an n x n grid.
-        grid: rows and columns wanted. Exactly the native grid returns `embedding` unchanged.
-        num_prefix: leading embeddings that belong to no patch (the class token's).
-        offset: added to rows and columns before dividing by n, giving the scale factor that bicubic sampling
-            uses; None or 0 resizes by size instead.
-        antialias: low-pass filter when shrinking.
+        grid: wanted rows and columns. For the native grid, `embedding` is returned unchanged.
+        num_prefix: number of leading embeddings that belong to no patch (the class token's).
+        offset: added to rows and columns before they are divided by n; the quotient is the scale factor of bicubic
+            sampling. None or 0 resizes by size instead.
+        antialias: apply a low-pass filter when shrinking.
 
     Returns:
         (1, num_prefix + rows * columns, channel), in the dtype of `embedding`.
@@ -50,7 +50,7 @@ def resize_position_embedding(
     if grid == (side, side):
         return embedding
     image = patches.float().transpose(1, 2).reshape(1, -1, side, side)  # (1, channel, n, n)
-    if offset:  # the factor, not the size, decides where bicubic samples lie: other values than by size
+    if offset:  # sample positions follow from the factor, so values differ from resizing by size
         factor = ((grid[0] + offset) / side, (grid[1] + offset) / side)
         image = interpolate(image, scale_factor=factor, mode="bicubic", antialias=antialias)
     else:
@@ -64,7 +64,7 @@ def resize_position_embedding(
 def _resized_by_products(
     patches: Tensor, side: int, grid: tuple[int, int], offset: float, antialias: bool
 ) -> Float[Tensor, "1 patch channel"]:
-    """The patch part for a grid of symbols; fp32."""
+    """The patch part in fp32, for a symbolic grid."""
     counts = [torch.full((), count, dtype=torch.float32, device=patches.device) for count in grid]
     native = (counts[0] == side) & (counts[1] == side)
     matrices = []
@@ -79,21 +79,20 @@ def _resized_by_products(
 def bicubic_matrix(
     side: int, places: Tensor, scale: Tensor, antialias: bool = False
 ) -> Float[Tensor, "place side"]:
-    """Weights of `side` samples at each place of a resized axis: what `interpolate(mode="bicubic")` multiplies with.
+    """Matrix of the weights that `interpolate(mode="bicubic")` gives to each sample at each place of a resized axis.
 
     Args:
-        side: samples of the axis.
-        places: 0, 1, … of the resized axis.
+        side: number of samples of the axis.
+        places: positions 0, 1, … on the resized axis.
         scale: samples per place, a scalar.
-        antialias: as of `interpolate`: a kernel stretched where the axis shrinks, normalized over the samples in reach.
+        antialias: as in `interpolate`: the kernel is stretched where the axis shrinks, and normalized over the samples
+            in reach.
     """
     samples = torch.arange(side, device=places.device)
-    centre = (places.float() + 0.5) * scale  # in samples, whose edges are integers
+    centre = (places.float() + 0.5) * scale  # in units of samples, whose edges are at integers
     if antialias:
         stretch = scale.clamp(min=1.0)
-        first = (
-            (centre - 2.0 * stretch + 0.5).clamp(min=0.0).floor()[:, None]
-        )  # 2: half of the kernel's width
+        first = (centre - 2.0 * stretch + 0.5).clamp(min=0.0).floor()[:, None]  # 2 is half the kernel's width
         last = (centre + 2.0 * stretch + 0.5).floor()[:, None]
         weights = _cubic((samples + 0.5 - centre[:, None]) / stretch, -0.5)
         weights = torch.where((samples >= first) & (samples < last), weights, 0.0)

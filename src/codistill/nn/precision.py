@@ -1,7 +1,7 @@
-"""Which numbers networks are computed in: bf16 where the device is made for it, fp32 where a result would suffer.
+"""Precision in which networks are computed: bf16 or fp32, depending on the device.
 
 auto  bf16 on CUDA, fp32 on a CPU
-fast  bf16 on CUDA, and on a CPU where it is measured to be faster (`bf16_speed.py`); else fp32
+fast  bf16 on CUDA, and on a CPU where it was measured to be faster (`bf16_speed.py`); otherwise fp32
 fp32, bf16
 """
 
@@ -30,14 +30,14 @@ def in_bf16(device: torch.device | str, precision: Precision = "auto") -> bool:
 
 
 def autocast(device: torch.device | str, precision: Precision = "auto") -> torch.autocast:
-    """bf16 where a precision means it, fp32 elsewhere. Losses and statistics stay fp32."""
+    """Autocast context to bf16 if the precision means bf16 on this device, else disabled; losses stay in fp32."""
     kind = torch.device(device).type
     return torch.autocast(kind, torch.bfloat16, enabled=in_bf16(device, precision))
 
 
 @cache
 def warn_of_slow_bf16() -> None:
-    """Say once that this CPU computes bf16 in software, where it does."""
+    """Warn once if this CPU computes bf16 in software."""
     if not onednn_computes_in(torch.bfloat16):
         LOGGER.warning(
             "this CPU has no instructions for bf16 (AMX, AVX-512 BF16) and computes it in software, many times slower "

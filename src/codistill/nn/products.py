@@ -1,7 +1,8 @@
-"""The matrix products of a computation: their shapes, operation counts, and how fast they run alone.
+"""The matrix products of a computation: their shapes, numbers of operations, and their speed in isolation.
 
 In: any call. Out: its products with shapes and memory layouts, and the same products on random numbers, to be timed.
-Their time is the floor of the call's: the rest (norms, activations, losses, copies, the optimizer) is overhead.
+Their time is a lower bound of the call's time: the rest (norms, activations, losses, copies, the optimizer) is
+overhead.
 """
 
 import math
@@ -25,7 +26,7 @@ _OPERANDS = {
     _ATEN.bmm: (0, 1),
     _ATEN.baddbmm: (1, 2),
 }
-"""Operations that are one product each, and which of their arguments it multiplies."""
+"""Operators that compute one matrix product each, and the positions of the two arguments that they multiply."""
 
 
 def _attention_flops(
@@ -41,12 +42,12 @@ def _attention_backward_flops(
 
 
 def _linear_flops(x: Any, second: Any, third: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
-    """Of input, weight, bias, …; or, where a second tensor is added, of input, that tensor, weight, bias, …."""
+    """Operations for the arguments input, weight, bias, …, or input, added tensor, weight, bias, …."""
     weight = third if third is not None and len(third) == 2 else second
     return 2 * math.prod(x) * weight[0]
 
 
-# PyTorch's counter knows the attention kernels of CUDA only, and nothing of oneDNN.
+# PyTorch's counter knows only CUDA's attention kernels, and no operator of oneDNN.
 _CPU_KERNELS: dict[Any, Any] = {
     _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
     _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
@@ -55,9 +56,9 @@ _CPU_KERNELS: dict[Any, Any] = {
 
 
 def count_flops(call: Callable[[], object]) -> int:
-    """Floating-point operations (a multiplication and an addition are two) of a call, forward and backward.
+    """Count the floating-point operations of a call, forward and backward; a multiply-add counts as two.
 
-    Products, convolutions and attention count, as PyTorch's `FlopCounterMode` counts them.
+    Products, convolutions and attention are counted as by PyTorch's `FlopCounterMode`.
     """
     with FlopCounterMode(display=False, custom_mapping=_CPU_KERNELS) as counter:
         call()
@@ -66,7 +67,7 @@ def count_flops(call: Callable[[], object]) -> int:
 
 @dataclass(frozen=True)
 class Operand:
-    """Layout of one factor of a product."""
+    """Shape and memory layout of one factor of a product."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -81,14 +82,14 @@ class Operand:
 
 @dataclass(frozen=True)
 class Product:
-    """A matrix product (…, row, inner) x (…, inner, column) by the layouts of its factors."""
+    """A matrix product (…, row, inner) x (…, inner, column), described by the layouts of its factors."""
 
     left: Operand
     right: Operand
 
     @property
     def flops(self) -> int:
-        """Operations: a multiplication and an addition for every pair of factors."""
+        """Number of operations: a multiplication and an addition for every pair of factors."""
         count = 2 * self.right.shape[-1]
         for size in self.left.shape:
             count *= size
@@ -96,17 +97,17 @@ class Product:
 
     @property
     def label(self) -> str:
-        """E.g. `828x384x1536`: rows, inner, columns; before them the batch, if any."""
+        """Label such as `828x384x1536`: rows, inner size, columns, preceded by the batch, if any."""
         return "x".join(map(str, (*self.left.shape, self.right.shape[-1])))
 
     def call(self) -> Callable[[], Tensor]:
-        """A call of the product alone, on random factors, into allocated memory."""
+        """A function that computes only this product, on random factors, into allocated memory."""
         left, right = self.left.random(), self.right.random()
         out = torch.matmul(left, right)
         return lambda: torch.matmul(left, right, out=out)
 
     def onednn_call(self) -> Callable[[], Tensor] | None:
-        """The same product by oneDNN, as in `nn/linear.py`; None where oneDNN cannot."""
+        """A function that computes the product with oneDNN, as `nn/linear.py`; None where oneDNN cannot."""
         on_cpu = self.left.device.type == "cpu" and self.left.dtype == self.right.dtype == torch.float32
         by_onednn = ONEDNN_LINEAR
         if not on_cpu or by_onednn is None or len(self.left.shape) != 2:
@@ -116,7 +117,7 @@ class Product:
 
 
 class ProductRecorder(TorchDispatchMode):
-    """Within it, every product is counted in `found` (also those of a backward pass and under inference mode)."""
+    """Context that counts every product in `found`, also those of a backward pass and under inference mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,10 +135,10 @@ class ProductRecorder(TorchDispatchMode):
         if operation in _OPERANDS:
             left, right = (_layout(args[place]) for place in _OPERANDS[operation])
             self.found[Product(left, right)] += 1
-        elif operation is ONEDNN_LINEAR:  # its weight is stored as nn.Linear's: transposed
+        elif operation is ONEDNN_LINEAR:  # its weight is stored transposed, as in nn.Linear
             weight = args[2] if func._overloadname == "binary" else args[1]
             self.found[Product(_layout(args[0].flatten(0, -2)), _transposed(weight))] += 1
-        elif func._can_decompose():  # under inference mode composites arrive whole
+        elif func._can_decompose():  # under inference mode composite operators are not decomposed yet
             with self:
                 result = func.decompose(*args, **options)
             if result is not NotImplemented:
@@ -152,14 +153,14 @@ def _layout(tensor: Tensor) -> Operand:
 
 
 def _transposed(weight: Tensor) -> Operand:
-    """Layout of the transpose of a weight; oneDNN's own layout has no strides, and counts as PyTorch's."""
+    """Layout of the transpose of a weight; a weight in oneDNN's layout, without strides, is taken as contiguous."""
     outputs, inputs = weight.shape
     stride = (1, inputs) if weight.is_mkldnn else (weight.stride(1), weight.stride(0))
     return Operand((inputs, outputs), stride, weight.dtype, weight.device)
 
 
 def record_products(call: Callable[[], object]) -> Counter[Product]:
-    """The products of a call, with their counts."""
+    """Run a call and count its products."""
     with ProductRecorder() as recorder:
         call()
     return recorder.found

@@ -10,11 +10,11 @@ from torch import Tensor
 from codistill.nn.tracing import cached_unless_exporting
 
 RopeTables = tuple[Tensor, Tensor]
-"""Cosines, and sines with the sign of the rotation, each (patch, head_dim)."""
+"""Cosines, and sines with the signs of the rotation, each (patch, head_dim)."""
 
 
 def grid_positions(rows: int, columns: int, device: torch.device | str = "cpu") -> Tensor:
-    """Integer (row, column) of every patch, row-major, (rows * columns, 2)."""
+    """Integer position (row, column) of every patch, row-major, (rows * columns, 2)."""
     row = torch.arange(rows, device=device).repeat_interleave(columns)
     column = torch.arange(columns, device=device).repeat(rows)
     return torch.stack((row, column), dim=1)
@@ -39,9 +39,9 @@ def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTa
 
 
 def apply_rope(x: Tensor, tables: RopeTables) -> Tensor:
-    """Rotate queries or keys (..., patch, head_dim) by their tables (patch, head_dim)."""
+    """Rotate queries or keys (..., patch, head_dim) by the angles of their tables (patch, head_dim)."""
     cos, sin = (table.to(x.dtype) for table in tables)
-    a, b, c, d = x.chunk(4, dim=-1)  # pairs (a, b) turn by the row, (c, d) by the column
+    a, b, c, d = x.chunk(4, dim=-1)  # pairs (a, b) are rotated by the row, (c, d) by the column
     return torch.addcmul(x * cos, torch.cat((b, a, d, c), dim=-1), sin)
 
 
@@ -49,7 +49,7 @@ def apply_rope(x: Tensor, tables: RopeTables) -> Tensor:
 def cached_grid_tables(
     rows: int, columns: int, head_dim: int, base: float, device: torch.device, unrotated: int = 0
 ) -> RopeTables:
-    """`rope_tables` of a whole grid, cached for the last few grids; `unrotated` leading tokens stay as they are."""
+    """`rope_tables` of a whole grid, cached for the last few grids; the first `unrotated` tokens are not rotated."""
     with torch.inference_mode(False):
         cos, sin = rope_tables(grid_positions(rows, columns, device), head_dim, base)
         still = torch.zeros(unrotated, head_dim, device=device)  # cosine 1, sine 0: no rotation
@@ -57,7 +57,7 @@ def cached_grid_tables(
 
 
 def rotations(tables: RopeTables, dtype: torch.dtype) -> Tensor:
-    """The rotation of every token as a matrix that channels are multiplied by from the left, in a dtype.
+    """The rotation of every token as a matrix in a dtype, by which channels (a row vector) are multiplied.
 
     Returns:
         (patch, head_dim, head_dim).
@@ -68,8 +68,8 @@ def rotations(tables: RopeTables, dtype: torch.dtype) -> Tensor:
 
 
 def turned(x: Tensor, matrices: Tensor) -> Tensor:
-    """Queries or keys (token, …, head_dim), contiguous, by the `rotations` of their tokens.
+    """Rotate contiguous queries or keys (token, …, head_dim) by the `rotations` of their tokens.
 
-    A batched product reads and writes them once; `apply_rope` takes five passes. Its sums are fp32.
+    A batched product reads and writes them once, where `apply_rope` takes five passes. Its sums are fp32.
     """
     return torch.bmm(x.flatten(1, -2), matrices).view_as(x)

@@ -1,4 +1,4 @@
-"""Choosing images of a batch on the device: what sharing asks of teachers and projectors."""
+"""Select images of a batch on the device; teacher sharing needs this for teachers and projectors."""
 
 from torch import Tensor
 
@@ -9,14 +9,14 @@ Rows = Tensor | slice | None
 
 
 def select_rows(x: Tensor, rows: Rows) -> Tensor:
-    """Chosen images of a batch; a view where that is possible."""
+    """Select images of a batch; the result is a view where possible."""
     if rows is None:
         return x
     return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
 
 
 def select_tokens(tokens: Tokens, rows: Rows) -> Tokens:
-    """`select_rows` of every part of `Tokens`, registers dropped."""
+    """`select_rows` of class tokens and patches, without registers; for None, the same `Tokens`."""
     if rows is None:
         return tokens
     cls = None if tokens.cls is None else select_rows(tokens.cls, rows)

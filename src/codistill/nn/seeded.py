@@ -1,4 +1,4 @@
-"""Fresh weights that depend on a seed alone."""
+"""Random numbers that depend only on a seed, for initial weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's host generator within the block; afterwards it continues as if untouched.
+    """Seed PyTorch's host generator within the block, and restore its state afterwards.
 
-    Accelerators' generators are not touched: build on the host, then move.
+    Generators of accelerators are not seeded: build modules on the host, then move them.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -18,7 +18,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def mixed(*key: int) -> int:
-    """A seed for a key of integers: splitmix64's finalizer over its parts, so that near keys give unrelated seeds."""
+    """A seed for a key of integers, by splitmix64's finalizer, so that similar keys give unrelated seeds."""
     state = 0x9E3779B97F4A7C15
     for part in key:
         state = (state ^ part) * 0xBF58476D1CE4E5B9 % 2**64

@@ -1,6 +1,6 @@
-"""Tensors sharded among ranks (FSDP2), told from whole ones without importing PyTorch's distributed tensors.
+"""Recognize tensors that are sharded among ranks (FSDP2), without importing PyTorch's distributed tensors.
 
-That import takes seconds; where nobody has made it, no tensor is sharded.
+That import takes seconds. If it has not happened in the process, no tensor is sharded.
 """
 
 import sys
@@ -16,7 +16,7 @@ def is_sharded(tensor: Tensor) -> bool:
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """This rank's part of a sharded tensor; a whole one as it is."""
+    """This rank's part of a sharded tensor; any other tensor as it is."""
     if not is_sharded(tensor):
         return tensor
     sharded: Any = tensor

@@ -1,8 +1,8 @@
 """The vision transformer of the DINOv2 family, also used for MASt3R's encoder: images in, `Tokens` out.
 
-Names and numbers follow the DINOv2 files, so that their keys load unchanged (with the chunk index removed).
-Token order is [cls, registers, patches]; registers are inserted after the positional embedding was added and get
-none. Without a positional embedding, queries and keys are rotated by 2-D RoPE instead (CroCo, MASt3R).
+Parameter names and numerics follow DINOv2's files, so that their keys load unchanged (with the chunk index removed).
+The token order is [cls, registers, patches]. Registers are inserted after the position embedding is added, and have
+none themselves. Without a position embedding, queries and keys are rotated by 2-D RoPE instead (CroCo, MASt3R).
 Source: DINOv2 (arXiv 2304.07193), registers (arXiv 2309.16588).
 """
 
@@ -32,12 +32,12 @@ class PatchEmbedding(nn.Module):
         self.proj = nn.Conv2d(3, dim, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, 3, row, column) pixels to (batch, patch, channel)."""
+        """Map pixels (batch, 3, row, column) to tokens (batch, patch, channel)."""
         return self.proj(images).flatten(2).transpose(1, 2)  # row-major over the grid
 
 
 class VisionTransformer(nn.Module):
-    """The network of a `ViTConfig`. Image sides must be multiples of the patch size."""
+    """The vision transformer of a `ViTConfig`. Image sides must be multiples of the patch size."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class VisionTransformer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """DINOv2's initialization; nothing on the meta device, where random numbers would import torch's compiler."""
+        """Initialize as DINOv2; skipped on the meta device, where random numbers would import torch's compiler."""
         if self.norm.weight.is_meta:
             return
         init_transformer_weights(self)
@@ -89,7 +89,7 @@ class VisionTransformer(nn.Module):
             ValueError: if a side is not a multiple of the patch size.
         """
         height, width = images.shape[-2:]  # rows, columns
-        if is_tracing():  # sizes are tensors there; a traced graph is for one size
+        if is_tracing():  # sizes are tensors here; a traced graph serves one size
             height, width = int(height), int(width)
         patch = self.config.patch_size
         if height % patch or width % patch:
@@ -101,7 +101,7 @@ class VisionTransformer(nn.Module):
         return height // patch, width // patch
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int], RopeTables | None]:
-        """Token sequence before the first block, its grid, and RoPE tables where they are used."""
+        """Token sequence (batch, token, channel) before the first block, its grid, and RoPE tables (None if unused)."""
         config = self.config
         grid = self.grid_of(images)
         x = self.patch_embed(images)  # (batch, patch, channel)
@@ -119,7 +119,7 @@ class VisionTransformer(nn.Module):
             x = x + position.to(x.dtype)
         else:
             head_dim = config.dim // config.num_heads
-            unrotated = config.num_prefix + config.num_registers  # these have no place in the image
+            unrotated = config.num_prefix + config.num_registers  # class token and registers have no position
             rope = cached_grid_tables(*grid, head_dim, config.rope_base, x.device, unrotated)
         if config.num_registers:
             registers = self.register_tokens.expand(x.shape[0], -1, -1).to(x.dtype)
@@ -128,10 +128,10 @@ class VisionTransformer(nn.Module):
         return x, grid, rope
 
     def run_block(self, index: int, x: Tensor, grid: tuple[int, int], rope: RopeTables | None) -> Tensor:
-        """A block's output (batch, token, channel), window by window where it is a windowed one.
+        """Output of a block, (batch, token, channel); a windowed block runs window by window.
 
         Raises:
-            ConfigError: for windows of an open grid (an exported program), or of the folded fast path under RoPE.
+            ConfigError: for windows on a symbolic grid (an exported program), or with the RoPE of the folded fast path.
         """
         config, block = self.config, self.blocks[index]
         side = config.window
@@ -143,7 +143,7 @@ class VisionTransformer(nn.Module):
             )
         if max(grid) <= side:
             return block(x, rope)
-        if rope is not None and rope[0].ndim != 2:  # tables of the folded path, which are laid out otherwise
+        if rope is not None and rope[0].ndim != 2:  # rotations of the folded path, which have another layout
             raise ConfigError(
                 "windowed attention under RoPE has no folded form: load it with precision=exact"
             )
@@ -157,11 +157,11 @@ class VisionTransformer(nn.Module):
         return in_windows(block, x, grid, side, rope_of)
 
     def as_tokens(self, x: Tensor, grid: tuple[int, int], norm: bool) -> Tokens:
-        """Split a token sequence into `Tokens`, the final norm applied if `norm`."""
+        """Split a token sequence into `Tokens`; applies the final norm if `norm`."""
         return self.split(self.norm(x) if norm else x, grid, norm)
 
     def split(self, x: Tensor, grid: tuple[int, int], norm: bool) -> Tokens:
-        """Split a token sequence, to which the final norm was applied if `norm`, into `Tokens`."""
+        """Split a token sequence into `Tokens`; `norm` says whether the final norm was already applied."""
         first, last = self.config.num_prefix, self.config.num_prefix + self.config.num_registers
         return Tokens(
             patches=x[:, last:],
@@ -208,7 +208,7 @@ class VisionTransformer(nn.Module):
         """Attention weights (batch, head, query token, key token) of one block, all tokens in sequence order.
 
         Raises:
-            ConfigError: for a windowed block, whose tokens do not all meet.
+            ConfigError: for a windowed block, where not every token attends to every other.
         """
         x, grid, rope = self.embed(images)
         config, index = self.config, range(self.config.depth)[block]

@@ -12,21 +12,22 @@ class ViTConfig:
     """Architecture of a `VisionTransformer`.
 
     Attributes:
-        dim, depth, num_heads: width, blocks, heads.
+        dim, depth, num_heads: width, number of blocks, number of attention heads.
         patch_size: pixels per patch side.
-        image_size: native square size in pixels: the grid of the learned positional embedding.
-        num_registers: register tokens.
-        has_cls: class token.
-        has_mask_token: keep the (unused) mask token of DINOv2-family files, so that they load and save whole.
+        image_size: native square size in pixels, which gives the grid of the learned position embedding.
+        num_registers: number of register tokens.
+        has_cls: whether there is a class token.
+        has_mask_token: keep the (unused) mask token of files of the DINOv2 family, so that they load and save complete.
         layer_scale: initial LayerScale value; None for none.
         feed_forward, hidden: `gelu` or `swiglu`, and its hidden width (None: 4 * dim).
         position: `learned` or `rope` (2-D, `rope_base`).
-        position_offset, position_antialias: how a learned embedding is resized, see `nn/position.py`.
-        drop_path: stochastic-depth rate of the last block, growing linearly from 0.
-        activation: of the `gelu` feed-forward part: `gelu` (exact), `gelu_tanh` or `quick_gelu`.
-        norm_eps: of every LayerNorm.
+        position_offset, position_antialias: how a learned position embedding is resized, see `nn/position.py`.
+        drop_path: stochastic-depth rate of the last block; the rate grows linearly from 0 at the first block.
+        activation: activation of the `gelu` feed-forward part: `gelu` (exact), `gelu_tanh` or `quick_gelu`.
+        norm_eps: eps of every LayerNorm.
         window: tokens per side of attention windows, see `nn/windows.py`; 0: every block sees the whole image.
-        num_global: blocks that see the whole image beside windowed ones, evenly spread, the last one among them.
+        num_global: with windows, the number of blocks that see the whole image; they are evenly spaced and include the
+            last block.
     """
 
     dim: int
@@ -81,7 +82,7 @@ class ViTConfig:
 
     @property
     def num_prefix(self) -> int:
-        """Tokens before the registers: 1 with a class token, else 0."""
+        """Number of tokens before the registers: 1 with a class token, else 0."""
         return 1 if self.has_cls else 0
 
 

@@ -1,10 +1,10 @@
-"""Multiplicative noise on the weights of a network in training (DAMP): every forward pass sees w (1 + sigma n).
+"""Multiplicative noise on the weights of a network in training (DAMP): every forward pass uses w (1 + sigma n).
 
-n is drawn anew for every weight in every forward pass, from N(0, 1). The gradient is that at the noisy weights, and is
-applied to w itself. Matrices, kernels and scales of norms are disturbed; biases, tokens and embeddings are not. A draw
-is a function of a key and the layer's name, so a pass that is computed again in the backward pass, or by a resumed run,
-sees the same noise; weights that FSDP2 shards are whole when a layer runs, and get one noise.
-Source: DAMP (Trinh et al., NeurIPS 2024).
+n is drawn from N(0, 1) for every weight in every forward pass. The gradient is computed at the noisy weights and
+applied to w itself. Linear weights, convolution kernels and scales of norms get noise; biases, tokens and embeddings do
+not. The noise is a function of a key and the layer's name. A forward pass that is recomputed in the backward pass, or
+by a resumed run, therefore uses the same noise. Weights that FSDP2 shards are gathered when a layer runs, so that one
+draw covers the whole weight. Source: DAMP (Trinh et al., NeurIPS 2024).
 """
 
 import zlib
@@ -21,10 +21,11 @@ _DISTURBED = (nn.Linear, nn.Conv2d, nn.LayerNorm)
 
 
 class WeightNoise:
-    """Noise on the layers of a module, in place; it acts in training mode once a key is set.
+    """Adds the noise to the layers of a module, in place; it is active in training mode once a key is set.
 
     Args:
-        module: whose linear, convolutional and LayerNorm layers to disturb. Copies of it would share the noise.
+        module: the module whose linear, convolutional and LayerNorm layers get noise. Copies of it would share the
+            noise.
         sigma: standard deviation of the factor.
     """
 
@@ -37,7 +38,7 @@ class WeightNoise:
                 part.forward = partial(self._disturbed, part, part.forward, slot)  # type: ignore[method-assign]
 
     def draw(self, *key: int) -> None:
-        """Set the key of the next forward passes, such as (seed, step, micro-step, rank)."""
+        """Set the key of the following forward passes, such as (seed, step, micro-step, rank)."""
         self.key = mixed(*key)
 
     def _disturbed(self, part: nn.Module, forward: Callable[..., Tensor], slot: int, *inputs: Any) -> Tensor:

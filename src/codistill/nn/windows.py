@@ -1,8 +1,9 @@
-"""Windowed attention of large images (ViTDet, arXiv 2203.16527; RADIOv2.5, arXiv 2412.07679): a block window by window.
+"""Windowed attention for large images (ViTDet, arXiv 2203.16527; RADIOv2.5, arXiv 2412.07679).
 
-Patches attend within their window, and to the prefix tokens (class token, registers); every window has a copy of
-these, which are averaged afterwards. An axis is cut into as few parts as keep to the largest side, equal to within a
-token, so nothing is padded. Costs of attention grow with patches x window in place of patches².
+Patches attend to the patches of their window, and to the prefix tokens (class token, registers). Every window has a
+copy of the prefix tokens; the copies are averaged afterwards. An axis is divided into as few parts as the maximal
+window side allows, whose lengths differ by at most one token, so that nothing is padded. The cost of attention grows
+with patches x patches per window instead of patches².
 """
 
 from collections.abc import Callable, Sequence
@@ -14,18 +15,18 @@ from torch import Tensor
 from codistill.nn.rope import RopeTables
 
 Span = tuple[int, int]
-"""First row or column of a window, and the one after its last."""
+"""First row or column of a window, and the one after its last (a half-open range)."""
 
 
 def spans(length: int, side: int) -> list[Span]:
-    """The parts of an axis, each at most `side` long, equal to within one."""
+    """Divide an axis into parts of at most `side`, whose lengths differ by at most one."""
     parts = -(-length // side)
     edges = [length * part // parts for part in range(parts + 1)]
     return list(pairwise(edges))
 
 
 def global_blocks(depth: int, count: int) -> frozenset[int]:
-    """The blocks, 0-based, that see the whole image: the last of each of `count` equal parts of the depth."""
+    """The 0-based blocks that see the whole image: the last block of each of `count` equal parts of the depth."""
     return frozenset(-(-depth * (part + 1) // count) - 1 for part in range(count))
 
 
@@ -36,22 +37,22 @@ def in_windows(
     side: int,
     rope_of: Callable[[tuple[int, int]], RopeTables | None],
 ) -> Tensor:
-    """A block applied to the windows of a grid.
+    """Apply a block to each window of a grid.
 
     Args:
-        block: (batch, token, channel) to the same; tokens are the prefix, then patches.
-        x: (batch, token, channel), prefix tokens, then the patches of the grid, row-major.
+        block: maps (batch, token, channel) to the same shape; its tokens are the prefix, then patches.
+        x: (batch, token, channel): the prefix tokens, then the patches of the grid, row-major.
         grid: rows and columns.
-        side: tokens per window side, at most.
-        rope_of: RoPE tables of a window of some rows and columns; attention depends on differences of positions alone,
-            so that a window's own positions serve as well as the image's.
+        side: maximal number of tokens per window side.
+        rope_of: gives the RoPE tables of a window with some rows and columns. Attention depends only on differences of
+            positions, so that positions within the window can replace those in the image.
     """
     prefix = x.shape[1] - grid[0] * grid[1]
     head, patches = x[:, :prefix], x[:, prefix:].unflatten(1, grid)  # (batch, row, column, channel)
     rows, columns = spans(grid[0], side), spans(grid[1], side)
     shapes: dict[
         tuple[int, int], list[tuple[int, int]]
-    ] = {}  # windows by rows and columns: four shapes at most
+    ] = {}  # windows by their shape; there are at most four shapes
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             shapes.setdefault((row[1] - row[0], column[1] - column[0]), []).append((i, j))

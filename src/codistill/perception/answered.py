@@ -1,4 +1,4 @@
-"""Answers of heads on some images, each computed when it is first asked for, from tokens that exist.
+"""Answers of heads on images, each computed on first access from stored tokens.
 
 In: images, the states of their tokens, heads on the encoder. Out: answers by the head's name, facts, arrays, times.
 """
@@ -27,7 +27,7 @@ class Answered:
     """Images with the answers of heads.
 
     Attributes:
-        seconds: by stage: `preprocess`, `encode`, `draw`, and each head's name once it has answered.
+        seconds: seconds by stage: `preprocess`, `encode`, `draw`, and the name of each head that has answered.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Answered:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the images."""
+        """Names of the images."""
         return tuple(picture.name for picture in self._pictures)
 
     def wants(self) -> tuple[str, ...]:
-        """Names of the answers that there are: heads; those for several images only where there are several."""
+        """Names of the available answers: all heads, but those that need several images only if there are several."""
         return tuple(n for n, head in self._heads.items() if len(self) > 1 or not head.sight.together)
 
     def sees_together(self, name: str) -> bool:
@@ -68,13 +68,13 @@ class Answered:
         return self._head(name).sight.together
 
     def __getitem__(self, name: str) -> "PerImage[Answer] | Answer":
-        """A head's answers, one for each image; or its only one, if it sees the images together."""
+        """A head's answers, one per image; or its single answer, if it sees all images together."""
         if self.sees_together(name):
             return self.answer(name)
         return PerImage(len(self), lambda i: self.answer(name, i))
 
     def answer(self, name: str, index: int = 0) -> Answer:
-        """A head's answer on an image; every answer is computed once."""
+        """A head's answer on an image, computed on first access and kept."""
         head = self._head(name)
         index = 0 if head.sight.together else range(len(self))[index]
         if (name, index) not in self._answers:
@@ -82,11 +82,11 @@ class Answered:
         return self._answers[name, index]
 
     def compute(self, wanted: Sequence[str], *, images: Sequence[int] | None = None) -> None:
-        """Compute the answers of some heads now, those that are there excepted.
+        """Compute the answers of some heads now; answers that exist are not computed again.
 
         Args:
-            wanted: their names.
-            images: numbers of the images; None: all.
+            wanted: names of the heads.
+            images: indices of the images; None: all.
         """
         for name in wanted:
             head = self._head(name)
@@ -123,7 +123,7 @@ class Answered:
         return head
 
     def _giving(self, kind: type[Answer]) -> str:
-        """The head whose answers are of a kind."""
+        """Name of the only head whose answers are of a kind."""
         names = [name for name, head in self._heads.items() if issubclass(head.sight.gives, kind)]
         if len(names) == 1:
             return names[0]
@@ -133,7 +133,7 @@ class Answered:
         raise ConfigError(f"{len(names)} heads answer with {what}: choose by name, scene[{names[0]!r}]")
 
     def gives(self, kind: type[Answer]) -> bool:
-        """Whether one head answers with this kind."""
+        """Whether exactly one head gives answers of this kind."""
         return sum(issubclass(head.sight.gives, kind) for head in self._heads.values()) == 1
 
     def _of(self, kind: type[T]) -> PerImage[T]:
@@ -141,7 +141,7 @@ class Answered:
         return PerImage(len(self), lambda i: self.answer(name, i))  # type: ignore[arg-type, return-value]
 
     def as_json(self) -> dict[str, Any]:
-        """What was computed so far, without large arrays: encoder, images, answers, seconds."""
+        """All that was computed so far, without large arrays: encoder, images, answers, seconds."""
         images = []
         for number, picture in enumerate(self._pictures):
             facts = {
@@ -161,10 +161,11 @@ class Answered:
         return found | ({"together": together} if together else {})
 
     def arrays(self, index: int | None = None) -> dict[str, np.ndarray]:
-        """Arrays of what was computed so far, by the head's name and the array's.
+        """Arrays of all answers computed so far, named by head and array.
 
         Args:
-            index: of one image; None: of all, with the image's number before the name.
+            index: index of an image, whose arrays are returned; None: arrays of all images, with the image's index
+                before the name.
         """
         made = {}
         for (name, number), answer in self._answers.items():

@@ -1,4 +1,4 @@
-"""Points of a depth map as a camera beside the image's own sees them."""
+"""Render the points of a depth map from a camera beside the image's own."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from codistill.tasks.two_view.reconstruct.preview import circling, render_points
 def points_from_aside(
     scene: Scene, index: int, answer: DepthAnswer, *, degrees: float = 18.0, width: int = 480
 ) -> np.ndarray:
-    """(row, column, 3) uint8 on white, of the image's shape.
+    """Picture of the points, (row, column, 3) uint8 on white, with the image's aspect ratio.
 
     Args:
-        scene: with the image.
-        index: of the image.
+        scene: the scene with the image.
+        index: index of the image.
         answer: its depth.
-        degrees: that the view is turned about the middle of the points.
+        degrees: angle by which the view is rotated about the middle of the points.
         width: pixels of the longer side.
     """
     points, colours = scene.cloud_of(answer, index, limit=400_000)

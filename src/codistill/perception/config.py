@@ -1,4 +1,4 @@
-"""A perception in a YAML file: an encoder, and heads by name, each fitted or released.
+"""Configuration of a perception in a YAML file: an encoder, and heads by name, each fitted or released.
 
     encoder: weights/dune_vitbase_14_448.pth
     size: 448
@@ -22,7 +22,7 @@ from codistill.weights.known import find_known
 from codistill.weights.shipped import HEADS, find_shipped, read_card
 
 FILE = "perception.yaml"
-"""In a model's folder, in place of all its heads."""
+"""File in a model's folder that configures its perception; without it, all heads of the folder are used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,15 @@ class HeadConfig:
     """A head of a perception.
 
     Attributes:
-        path: a folder of `codistill fit`, a released file, or the name of a model that ships (its head for the task).
-        task: of a released file; None: of the folder's head.json, or the head's name if that is a task's.
-        projector: a teacher of the student: the head reads its projected tokens. None: as the head was fitted.
-        denormalize: bring projected tokens back into the teacher's own space, for the teacher's own heads.
-        norm: tokens after the encoder's final norm, for a released head. None: as the head was fitted or published.
-        blocks: whose outputs a released head reads. None: as the head was fitted, or the last.
-        other_encoder: allow another encoder than the head was fitted on.
-        options: of the task: `kind` of a released segmentation or depth file, `threshold` of people.
+        path: a folder of `codistill fit`, a released file, or the name of a shipped model (its head for the task).
+        task: task of a released file; None: the task in the folder's head.json, or the head's name if it is a task.
+        projector: name of a teacher whose projector gives the tokens that the head reads. None: as the head was fitted.
+        denormalize: convert projected tokens back to the teacher's own scale, for the teacher's own heads.
+        norm: whether a released head reads tokens after the encoder's final norm. None: as the head was fitted or
+            published.
+        blocks: blocks whose outputs a released head reads. None: as the head was fitted, or the last block.
+        other_encoder: allow an encoder other than that on which the head was fitted.
+        options: options of the task: `kind` of a released segmentation or depth file, `threshold` of people.
     """
 
     path: str
@@ -55,13 +56,13 @@ class PerceptionConfig:
     """An encoder with its heads.
 
     Attributes:
-        encoder: as for `load_encoder`; None: the one that the first fitted head stands on.
-        heads: by the name of their answers.
+        encoder: as for `load_encoder`; None: the encoder on which the first fitted head was trained.
+        heads: heads by the name of their answers.
         size: pixels of an image's longer side, rounded to whole patches; None: the largest at which a head was fitted.
-        batch_size: images of a pass.
-        precision: of encoder and projectors; `auto`: bf16 on CUDA; `fast`: also on a
-            CPU where it is faster. Heads choose as in `codistill predict`.
-        about: who trained what on what; shown to users.
+        batch_size: images per pass of the encoder.
+        precision: precision of encoder and projectors; `auto`: bf16 on CUDA; `fast`: also on a CPU where it is faster.
+            Heads choose as in `codistill predict`.
+        about: a text for users that says what was trained on which data, and by whom.
     """
 
     encoder: str | None = None
@@ -78,11 +79,13 @@ class PerceptionConfig:
 
 
 def read_config(path: str | Path) -> PerceptionConfig:
-    """A perception from a YAML file, with paths as seen from here; or a model's folder with all heads in it.
+    """Read a perception from a YAML file, or from a model's folder with all its heads.
+
+    Paths in the file are relative to it; the result has them relative to the working directory.
 
     Raises:
         ConfigError: if it cannot be read, or a key or value is wrong; the text names it.
-        CheckpointError: if a folder is no model.
+        CheckpointError: if a folder is not a model.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -100,7 +103,7 @@ def _of_model(folder: Path) -> PerceptionConfig:
 
 
 def _head_beside(config: Path, text: str) -> str:
-    """A path beside the config; of known weights and models that ship the name, if nothing there is called so."""
+    """A path relative to the config; or, if there is no such file, the name of known weights or a shipped model."""
     place = _beside(config, text)
     named = find_known(text) is not None or find_shipped(text) is not None
     return text if named and not Path(place).exists() else place
@@ -111,7 +114,7 @@ def _beside(config: Path, text: str) -> str:
 
 
 def _encoder_beside(config: Path, text: str) -> str:
-    """A path beside the config, options after commas, if there is one; else a name, as it is."""
+    """A path relative to the config, with its options, if the file exists; else the text as it is, a name."""
 
     def found(part: str) -> str:
         place = _beside(config, part)

@@ -1,4 +1,4 @@
-"""What a notebook shows of a `Scene`: every image with its features and answers, answers on all of them, times."""
+"""HTML of a `Scene` for notebooks: each image with its features and answers, joint answers on all images, times."""
 
 import html
 from typing import TYPE_CHECKING
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from codistill.perception.scene import Scene
 
 SHOWN = 4
-"""Images that are drawn, one row each."""
+"""Largest number of images drawn, one row each."""
 TOGETHER_HEIGHT = 320
-"""Of a picture of all images together, in pixels of the screen."""
+"""Height of the picture of a joint answer, in pixels of the screen."""
 
 
 def scene_html(scene: "Scene") -> str:
-    """A row of pictures per image; answers that do not exist yet are computed, for the images that are drawn."""
+    """One row of pictures per image; missing answers are computed for the images that are drawn."""
     several = {name for name in scene.wants() if scene.sees_together(name)}
     rows = []
     for index in range(min(len(scene), SHOWN)):

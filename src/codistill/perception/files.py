@@ -1,4 +1,4 @@
-"""A scene's answers on disk: a sheet (PNG), arrays (npz), facts (JSON), and points and bodies (GLB) of an image."""
+"""Write a scene's answers to files: a sheet (PNG), arrays (npz), facts (JSON), and points and bodies (GLB)."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -24,21 +24,21 @@ from codistill.tasks.two_view.sight import TwoViewAnswer
 def write_image(
     scene: Scene, index: int, wanted: Sequence[str], stem: Path, *, title: str, glb: bool
 ) -> list[Path]:
-    """Write what heads say of one image.
+    """Write the answers of heads on one image.
 
     Args:
-        scene: with the image.
-        index: of the image.
+        scene: the scene with the image.
+        index: index of the image.
         wanted: names of heads that answer on single images.
         stem: path of the files, without a suffix.
-        title: of the sheet.
-        glb: write points and bodies, where there are some.
+        title: title of the sheet.
+        glb: write points and bodies, if there are any.
 
     Returns:
         The files: STEM.png, STEM.json, STEM.npz, STEM.glb.
 
     Raises:
-        WriteError: if one cannot be written.
+        WriteError: if a file cannot be written.
         MissingExtraError: for `glb` without trimesh.
     """
     scene.compute(wanted, images=(index,))
@@ -52,12 +52,12 @@ def write_image(
         files.append(_beside(stem, ".glb"))
         _write_solid(scene, index, wanted, files[-1])
     else:
-        remove_quietly(_beside(stem, ".glb"))  # of an earlier call: it would pass for this one's
+        remove_quietly(_beside(stem, ".glb"))  # else an earlier call's file would pass for a result
     return files
 
 
 def check_glb() -> None:
-    """Refuse to start where .glb files are to be written and cannot be.
+    """Check that .glb files can be written.
 
     Raises:
         MissingExtraError: without trimesh.
@@ -86,7 +86,7 @@ def write_together(scene: Scene, name: str, stem: Path, *, glb: bool) -> list[Pa
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a compressed npz file, whole or not at all.
+    """Write a compressed npz file atomically: complete or not at all.
 
     Raises:
         WriteError: if it cannot be written.
@@ -100,7 +100,7 @@ def _beside(stem: Path, suffix: str) -> Path:
 
 
 def _write_solid(scene: Scene, index: int, wanted: Sequence[str], path: Path) -> None:
-    """Points of the first depth and bodies of all people, in the camera's frame."""
+    """Write points of the first depth answer and the bodies of all people, in the camera's frame."""
     answers: list[Any] = [scene.answer(name, index) for name in wanted]
     depth = next((answer for answer in answers if isinstance(answer, DepthAnswer)), None)
     people = next((answer for answer in answers if isinstance(answer, PeopleAnswer)), None)

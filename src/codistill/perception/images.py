@@ -1,4 +1,4 @@
-"""Images of any kind, and the size at which an encoder sees them: whole, with their ratio kept up to whole patches."""
+"""Read images of any kind and resize them for an encoder: uncropped, with their aspect ratio up to whole patches."""
 
 import math
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ class Picture:
 
     Attributes:
         pixels: (row, column, 3) uint8, upright, at its own size.
-        name: of the file without its suffix, or its place among the images.
-        path: of the file; None for pixels.
+        name: the file's name without its suffix, or the index of the image.
+        path: path of the file; None for pixels.
         focal: focal length in pixels, if it was given.
     """
 
@@ -38,17 +38,17 @@ def read_pictures(
     focal: float | Sequence[float | None] | None = None,
     names: Sequence[str] | None = None,
 ) -> list[Picture]:
-    """Images as they were given: paths, bytes of files, PIL images, or arrays.
+    """Read images that are given as paths, bytes of files, PIL images, or arrays.
 
     Args:
         images: one or several, of any sizes.
         focal: focal lengths in pixels: one for all, or one for each (None: unknown).
-        names: of the images; None: of their files, else their place.
+        names: names of the images; None: the names of their files, else their indices.
 
     Raises:
-        DataError: if there is none, or one cannot be used.
-        ConfigError: for focal lengths that are no positive numbers, or names or focal lengths of another number than
-            images.
+        DataError: if there is no image, or one cannot be used.
+        ConfigError: for focal lengths that are not positive numbers, or if there are more or fewer names or focal
+            lengths than images.
     """
     listed = list_images(images)
     if not listed:
@@ -75,12 +75,12 @@ def _picture(image: ImageLike, focal: float | None, name: str | None, number: in
 
 
 def seen_size(shape: tuple[int, ...], size: int, patch_size: int) -> tuple[int, int]:
-    """Rows and columns at which an image is seen, multiples of the patch size, at least one patch each.
+    """Rows and columns to which an image is resized: multiples of the patch size, at least one patch each.
 
     Args:
         shape: rows and columns of the image.
         size: pixels of the longer side, rounded to whole patches.
-        patch_size: of the encoder.
+        patch_size: patch size of the encoder.
     """
     factor = size / max(shape[:2])
     rows, columns = (max(1, round(side * factor / patch_size)) * patch_size for side in shape[:2])
@@ -90,6 +90,6 @@ def seen_size(shape: tuple[int, ...], size: int, patch_size: int) -> tuple[int, 
 def encoder_input(
     pictures: Sequence[Picture], size: tuple[int, int], device: torch.device
 ) -> Float[Tensor, "batch 3 row column"]:
-    """Images resized to (rows, columns), bicubic with antialiasing, ImageNet-normalized, on the device."""
+    """Resize images to (rows, columns), bicubic with antialiasing, and normalize them by ImageNet's mean and std."""
     stacked = np.stack([resize_rgb(picture.pixels, size) for picture in pictures])
     return normalized(torch.from_numpy(stacked).to(device, non_blocking=True))

@@ -1,4 +1,4 @@
-"""Something of every image that is computed when it is indexed, and the time that stages take."""
+"""Lazy sequences with one item per image, and timing of stages."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class PerImage(Sequence[T], Generic[T]):
-    """Something of every image, computed when it is indexed."""
+    """A sequence with one item per image, each computed when it is indexed."""
 
     def __init__(self, count: int, make: Callable[[int], T]) -> None:
         self._count, self._make = count, make
@@ -35,7 +35,7 @@ class PerImage(Sequence[T], Generic[T]):
 
 @contextmanager
 def timed(seconds: dict[str, float], stage: str, device: torch.device) -> Iterator[None]:
-    """Add the wall time of a block to a stage; waits for the device, whose work is asynchronous."""
+    """Add the wall time of a block to a stage; waits until the device has finished its asynchronous work."""
     start = _now(device)
     yield
     seconds[stage] = seconds.get(stage, 0.0) + _now(device) - start

@@ -1,4 +1,4 @@
-"""Pictures of one image in a grid with their names, always of one size: the frames of an annotated video."""
+"""Arrange the pictures of one image in a grid with their names; all grids of a video have one size."""
 
 import math
 from collections.abc import Mapping
@@ -9,16 +9,16 @@ from PIL import Image, ImageDraw, ImageFont
 from codistill.perception.sheet import fitted
 
 LONGEST = 1280
-"""Pixels of the grid's longer side, at most."""
+"""Largest number of pixels of the grid's longer side."""
 
 _FONT = ImageFont.load_default(size=15)
 
 
 def mosaic(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(row, column, 3) uint8, sides even.
+    """Draw the grid, (row, column, 3) uint8 with even sides.
 
     Args:
-        pictures: (row, column, 3) uint8 by name; the first decides on the shape of all cells.
+        pictures: (row, column, 3) uint8 by name; the first one determines the shape of all cells.
     """
     rows, columns = next(iter(pictures.values())).shape[:2]
     across = (

@@ -1,7 +1,7 @@
-"""An encoder and heads, as named by the user: each head's model on one encoder in memory.
+"""Load an encoder and heads that the user named: all heads share one encoder in memory.
 
-A fitted head says in head.json what it stands on, and another encoder is refused with both names; a released file says
-nothing, and is logged.
+The head.json of a fitted head says on which encoder it was fitted. Another encoder is refused, with both names in the
+error. A released file does not say it; this is logged.
 """
 
 from collections.abc import Mapping
@@ -27,16 +27,17 @@ from codistill.weights.shipped import find_shipped, named_head
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFacts:
-    """What there is to know of a head.
+    """Description of a head.
 
     Attributes:
-        task: that it does. about: one line on it.
-        trained_on: the data; "" where a released file does not say.
-        licence: of the encoder that it was fitted on, as its folder says; "" for a released file.
-        parameters: of the head alone, with its projector.
-        projector: of the student, whose tokens it reads; None for the encoder's own.
+        task: its task.
+        about: a description in one line.
+        trained_on: its training data; "" where a released file does not say it.
+        licence: licence of the encoder on which it was fitted, as its folder says; "" for a released file.
+        parameters: number of parameters of the head and its projector.
+        projector: the student's projector whose tokens it reads; None for the encoder's own tokens.
         size: pixels of an image's longer side at which it was fitted.
-        path: of the folder or file.
+        path: path of the folder or file.
     """
 
     task: str
@@ -69,9 +70,9 @@ class Opened:
     """An encoder in memory with its heads.
 
     Attributes:
-        named: the encoder, as the user gave it.
+        named: name of the encoder, as the user gave it.
         source: the encoder, or the student with its projectors.
-        heads: by name.
+        heads: heads by name.
     """
 
     named: str
@@ -84,14 +85,15 @@ class Opened:
 
 
 def open_heads(encoder: str | Path | Source | None, given: Mapping[str, HeadConfig]) -> Opened:
-    """The encoder, loaded once, with every head on it.
+    """Load the encoder once, and every head on it.
 
     Args:
-        encoder: what `load_encoder` takes, or one in memory; None: what the first fitted head stands on.
+        encoder: what `load_encoder` takes, or an encoder in memory; None: that on which the first fitted head was
+            trained.
         given: heads by name.
 
     Raises:
-        ConfigError: if an encoder or task is not named, or a head stands on another encoder.
+        ConfigError: if an encoder or task is not named, or a head was fitted on another encoder.
         CheckpointError: if something cannot be read.
     """
     for name in given:
@@ -113,7 +115,7 @@ def open_heads(encoder: str | Path | Source | None, given: Mapping[str, HeadConf
 
 
 def _of_model(name: str, head: HeadConfig) -> HeadConfig:
-    """A head whose path is the name of a model that ships, with the folder of the model's head for its task."""
+    """Replace a path that names a shipped model by the folder of the model's head for the task."""
     path, task = Path(head.path).expanduser(), head.task or name
     if path.exists() or find_known(head.path) is not None:
         return head
@@ -163,7 +165,7 @@ def _task(name: str, head: HeadConfig, record: HeadRecord | None) -> Task:
 
 
 def _features(head: HeadConfig, record: HeadRecord | None, task: Task, named: str) -> FeatureConfig:
-    """What the head reads, from its record or the task's first recipe, with the user's choices."""
+    """The tokens that the head reads: from its record or the task's first recipe, with the user's choices."""
     recipe = next(iter(task.recipes.values()), None)
     start = record.features if record is not None else FeatureConfig() if recipe is None else recipe.features
     chosen: dict[str, Any] = {"encoder": named}
@@ -208,7 +210,7 @@ def _open(name: str, head: HeadConfig, record: HeadRecord | None, named: str, so
 
 
 def _parameters(model: Any) -> int:
-    """Of the head and the projector before it; not of the encoder."""
+    """Number of parameters of the head and its projector, without the encoder."""
     head = getattr(model, "head", None)
     counted = [] if not isinstance(head, nn.Module) else [head]
     features = model.features

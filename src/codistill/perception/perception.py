@@ -27,7 +27,7 @@ from codistill.tasks.two_view.sight import TwoViewAnswer
 from codistill.types import Tokens
 
 DEFAULT_SIZE = 448
-"""Pixels of an image's longer side where neither a head nor the encoder says one."""
+"""Pixels of an image's longer side if neither a head nor the encoder gives a size."""
 
 Head = str | Path | HeadConfig
 
@@ -36,20 +36,21 @@ class Perception:
     """An encoder with heads on it, in evaluation mode.
 
     Args:
-        encoder: what `load_encoder` takes; or an `Encoder`, or a `Student` with its projectors; None: what the first
-            fitted head stands on.
-        heads: by the name of their answers: a folder of `codistill fit`, a released file, the name of a model that
-            ships, or a `HeadConfig`. The task of a released file, and of a model's head, is that of its name here,
-            unless its config names it.
-        size: pixels of an image's longer side at which the encoder sees it, rounded to whole patches; None: the largest
-            at which a head was fitted, else the encoder's native size.
-        batch_size: images of a pass.
-        device: `auto` takes CUDA where there is some.
-        precision: of encoder and projectors; `auto`: bf16 on CUDA. Heads choose as in `codistill predict`.
-        about: who trained what on what.
+        encoder: what `load_encoder` takes; or an `Encoder`, or a `Student` with its projectors; None: the encoder on
+            which the first fitted head was trained.
+        heads: heads by the name of their answers: a folder of `codistill fit`, a released file, the name of a shipped
+            model, or a `HeadConfig`. For a released file or a model's head, the name is taken as the task, unless its
+            config names one.
+        size: pixels to which an image's longer side is resized for the encoder, rounded to whole patches; None: the
+            largest size at which a head was fitted, else the encoder's native size.
+        batch_size: images per pass of the encoder.
+        device: `auto` means CUDA if it is available.
+        precision: precision of encoder and projectors; `auto`: bf16 on CUDA. Heads choose as in `codistill predict`.
+        about: a text that says what was trained on which data, and by whom.
 
     Raises:
-        ConfigError: if something is not named, or a head was fitted on another encoder; the text has both names.
+        ConfigError: if an encoder or task is not named, or a head was fitted on another encoder (the text has both
+            names).
         CheckpointError: if something cannot be read.
     """
 
@@ -64,7 +65,7 @@ class Perception:
         precision: Precision = "auto",
         about: str = "",
     ) -> None:
-        limits = PerceptionConfig(size=size, batch_size=batch_size, precision=precision)  # checks them
+        limits = PerceptionConfig(size=size, batch_size=batch_size, precision=precision)  # checks the values
         opened = open_heads(encoder, {name: _config(head) for name, head in (heads or {}).items()})
         self._heads, self._encoder = opened.heads, opened.encoder
         self.named, self.about = opened.named, about
@@ -79,11 +80,11 @@ class Perception:
 
     @classmethod
     def from_config(cls, config: str | Path | PerceptionConfig, **options: Any) -> "Perception":
-        """The perception of a YAML file, or of a config.
+        """Load the perception of a YAML file, or of a config.
 
         Args:
-            config: the file; its paths are relative to it.
-            options: of the constructor, in place of the config's.
+            config: the file (its paths are relative to it), or the config.
+            options: arguments of the constructor, which override those of the config.
 
         Raises:
             ConfigError, CheckpointError: see the class.
@@ -99,52 +100,52 @@ class Perception:
 
     @classmethod
     def from_pretrained(cls, name: str, **options: Any) -> "Perception":
-        """A perception that ships with codistill, by its name.
+        """Load a perception that ships with codistill, by its name.
 
         Raises:
-            ConfigError: for an unknown name; the text lists what there is.
+            ConfigError: for an unknown name; the text lists the known ones.
         """
         return cls.from_config(find_pretrained(name), **options)
 
     @property
     def encoder(self) -> Encoder:
-        """That all heads share."""
+        """The encoder that all heads share."""
         return self._encoder
 
     @property
     def heads(self) -> Mapping[str, HeadFacts]:
-        """What there is to know of each head, by its name."""
+        """Description of each head, by its name."""
         return {name: head.facts for name, head in self._heads.items()}
 
     @property
     def device(self) -> torch.device:
-        """Of encoder and heads."""
+        """Device of encoder and heads."""
         return self._device
 
     def prepare(self) -> "Perception":
-        """Make now what heads would make at their first answers and takes long: the first Anny on a machine.
+        """Do slow preparations of heads now, not at their first answers: building the body model Anny.
 
         Raises:
-            MissingExtraError: if it needs a package that is not installed.
+            MissingExtraError: if a head needs a package that is not installed.
         """
         for head in self._heads.values():
             head.sight.prepare(head.model)
         return self
 
     def together(self, name: str) -> bool:
-        """Whether a head answers on several images at once."""
+        """Whether a head gives one answer on several images together."""
         return self._heads[self.known(name)].sight.together
 
     def is_solid(self, name: str) -> bool:
-        """Whether a head's answers are in space: depth, bodies, cameras."""
+        """Whether a head's answers are three-dimensional: depth, bodies, cameras."""
         kind = self._heads[self.known(name)].sight.gives
         return issubclass(kind, (DepthAnswer, PeopleAnswer, TwoViewAnswer))
 
     def known(self, name: str) -> str:
-        """The name of an answer, as it is.
+        """Return a name if there is an answer of that name.
 
         Raises:
-            ConfigError: if there is none of that name.
+            ConfigError: if there is none.
         """
         if name not in self._heads:
             raise ConfigError(unknown_name("answer", name, self._heads))
@@ -152,11 +153,11 @@ class Perception:
 
     @property
     def named_shortly(self) -> str:
-        """The encoder's name, of a path its last part."""
+        """The encoder's name; for a path, its last part."""
         return Path(self.named).name
 
     def to(self, device: torch.device | str) -> "Perception":
-        """Move encoder and heads."""
+        """Move encoder and heads to a device."""
         self._device = torch.device(device)
         self._encoder.to(self._device)
         for head in self._heads.values():
@@ -164,7 +165,7 @@ class Perception:
         return self
 
     def describe(self) -> dict[str, Any]:
-        """Encoder and heads as JSON values: names, licences, what was trained on what, parameters."""
+        """Description of encoder and heads as JSON values: names, licences, training data, numbers of parameters."""
         spec = self._encoder.spec
         return {
             "about": self.about,
@@ -189,16 +190,16 @@ class Perception:
         names: Sequence[str] | None = None,
         basis: PcaBasis | None = None,
     ) -> Scene:
-        """Encode some images; each once, whatever the number of heads.
+        """Encode images, each once, whatever the number of heads.
 
         Args:
             images: one or several of any sizes: paths, bytes of image files, PIL images, arrays (row, column, 3).
-            want: names of the answers to compute now; None: each when it is asked for.
-            size: in place of the perception's.
-            focal: focal lengths in pixels of the images, one or one for each; None: of EXIF, else 60 degrees across
-                the longer side.
-            names: of the images; None: of their files, else their place.
-            basis: of the features' colours, from another scene; None: of these images.
+            want: names of the answers to compute now; None: each answer is computed on first access.
+            size: replaces the size of the perception.
+            focal: focal lengths of the images in pixels, one for all or one for each; None: from EXIF, else a field of
+                view of 60 degrees across the longer side.
+            names: names of the images; None: the names of their files, else their indices.
+            basis: PCA basis of the features' colours, from another scene; None: computed from these images.
 
         Raises:
             DataError: if an image cannot be used, or features are not finite.
@@ -207,7 +208,7 @@ class Perception:
         for name in want or ():
             self.known(name)
         if size is not None:
-            PerceptionConfig(size=size)  # checks it
+            PerceptionConfig(size=size)  # checks the value
         seconds: dict[str, float] = {}
         with timed(seconds, "preprocess", self._device):
             pictures = read_pictures(images, focal, names)
@@ -229,7 +230,7 @@ class Perception:
     def _encoded(
         self, pictures: Sequence[Picture], size: int, seconds: dict[str, float]
     ) -> list[dict[TokenState, Tokens]]:
-        """States of every image's tokens, as batches of one; images of one shape share a pass."""
+        """Encode images; returns the token states of each as a batch of one. Images of equal shape share a pass."""
         states = {state: None for head in self._heads.values() for state in head.features.states}
         wanted = list(states) or [TokenState()]
         if not any(state.block is None for state in wanted):

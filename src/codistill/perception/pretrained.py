@@ -1,4 +1,4 @@
-"""Perceptions by name: models that ship (`weights/shipped.py`) with their heads, or with a perception.yaml."""
+"""Find perceptions by name: shipped models (`weights/shipped.py`) with their heads, or with a perception.yaml."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from codistill.weights.shipped import model_folders, shipped_models
 
 
 def pretrained_perceptions() -> dict[str, Path]:
-    """By name: its config, or the folder of a model that has none."""
+    """Path of each shipped perception by name: its config, or the model's folder if it has none."""
     found: dict[str, Path] = {}
     for folder in model_folders():
         for config in sorted(folder.glob(f"*/{FILE}")):
@@ -17,20 +17,20 @@ def pretrained_perceptions() -> dict[str, Path]:
 
 
 def find_perception(text: str) -> Path:
-    """The config that a user named: a YAML file, a model's folder, or the name of one that ships.
+    """Path of a perception that is given as a YAML file, a model's folder, or the name of a shipped one.
 
     Raises:
-        ConfigError: if there is neither.
+        ConfigError: if there is no such file, folder or name.
     """
     path = Path(text).expanduser()
     return path if path.suffix.lower() in (".yaml", ".yml") or path.exists() else find_pretrained(text)
 
 
 def find_pretrained(name: str) -> Path:
-    """The config or folder of a perception that ships.
+    """The config or folder of a shipped perception.
 
     Raises:
-        ConfigError: for an unknown name; the text lists what there is.
+        ConfigError: for an unknown name; the text lists the known ones.
     """
     known = pretrained_perceptions()
     if name not in known:

@@ -1,6 +1,6 @@
-"""What a perception says of some images: features, every head's answer by its kind, points, pictures.
+"""The results of a perception on images: features, every head's answer by its kind, points, pictures.
 
-The encoder has run before a scene is made. Answers are in the original images' pixels.
+The encoder has run before a scene is created. Answers are given in pixels of the original images.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,16 +33,16 @@ from codistill.tasks.two_view.sight import TwoViewAnswer
 from codistill.types import Tokens
 
 FEATURES, IMAGE = "features", "image"
-"""Names of pictures that need no head."""
+"""Names of the pictures that `draw` makes without a head."""
 
 
 class Scene(Answered):
-    """Answers on some images; a `Perception` makes it. See `Answered` for answers by the head's name.
+    """Answers on some images, returned by a `Perception`. See `Answered` for answers by the head's name.
 
     Args:
         given, more: see `Answered`.
-        normed: the encoder's final norm, for un-normed tokens.
-        basis: of the features' colours, from another scene.
+        normed: function that applies the encoder's final norm to un-normed tokens.
+        basis: PCA basis of the features' colours, from another scene.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Scene(Answered):
 
     @property
     def tokens(self) -> PerImage[Tokens]:
-        """The encoder's own tokens of each image, after its final norm where it can be had; batches of one."""
+        """The encoder's own tokens of each image, as batches of one; after the final norm if it can be applied."""
         return PerImage(len(self), self._tokens_of)
 
     def _tokens_of(self, index: int) -> Tokens:
@@ -72,7 +72,7 @@ class Scene(Answered):
 
     @cached_property
     def basis(self) -> PcaBasis:
-        """Of the colours of `pca`; another scene takes it for the same colours (frames of a video)."""
+        """PCA basis of the colours of `pca`; passed to another scene, it gives the same colours (frames of a video)."""
         with self._timed("draw"):
             return fit_pca(tokens.patches.float().cpu() for tokens in self.tokens)
 
@@ -91,45 +91,45 @@ class Scene(Answered):
 
     @property
     def segmentation(self) -> PerImage[SegmentationAnswer]:
-        """Classes of every pixel, from the only head that gives them."""
+        """Class of every pixel, from the only head that segments."""
         return self._of(SegmentationAnswer)
 
     @property
     def depth(self) -> PerImage[Float[np.ndarray, "row column"]]:
-        """Metres along the camera's axis of every pixel, fp32, from the only head that gives them."""
+        """Depth of every pixel in metres along the camera's axis, fp32, from the only head that gives depth."""
         answers = self._of(DepthAnswer)
         return PerImage(len(self), lambda i: answers[i].metres)
 
     @property
     def normals(self) -> PerImage[Float[np.ndarray, "row column 3"]]:
-        """Unit normals of every pixel in the camera's frame, from the only head that gives them."""
+        """Unit normal of every pixel in the camera's frame, from the only head that gives normals."""
         answers = self._of(NormalsAnswer)
         return PerImage(len(self), lambda i: answers[i].normals)
 
     @property
     def people(self) -> PerImage[tuple[Person, ...]]:
-        """Everybody in an image, the nearest first, from the only head that finds people."""
+        """All people in an image, the nearest first, from the only head that finds people."""
         answers = self._of(PeopleAnswer)
         return PerImage(len(self), lambda i: answers[i].people)
 
     @property
     def body_faces(self) -> Int[np.ndarray, "face 3"]:
-        """Triangles of every person's vertices."""
+        """Triangles of the body mesh, as indices of vertices; they are the same for all people."""
         return self._of(PeopleAnswer)[0].faces
 
     @property
     def labels(self) -> PerImage[Mapping[str, float]]:
-        """The likeliest classes of an image with their shares, from the only classifier."""
+        """The most likely classes of an image with their shares, from the only classifier."""
         answers = self._of(LabelsAnswer)
         return PerImage(len(self), lambda i: answers[i].best)
 
     @property
     def two_view(self) -> TwoViewAnswer:
-        """Cameras, points and matches of all images together, from the only head that gives them."""
+        """Cameras, points and matches of all images together, from the only two-view head."""
         return self.answer(self._giving(TwoViewAnswer))  # type: ignore[return-value]
 
     def camera(self, index: int) -> FoundCamera:
-        """A pinhole camera of an image: of its given focal length, else EXIF's, else 60 degrees across."""
+        """Pinhole camera of an image, from the given focal length, else EXIF's, else a 60-degree field of view."""
         picture = self._pictures[index]
         return find_camera(picture.path, *picture.pixels.shape[:2], focal=picture.focal)
 
@@ -139,13 +139,13 @@ class Scene(Answered):
         """Points in the image's camera frame (metres, x right, y down, z forward) and their colours, from its depth.
 
         Args:
-            index: of the image.
-            limit: most points; every so manieth row and column is taken.
+            index: index of the image.
+            limit: approximate largest number of points; only every n-th row and column is used if there are more.
         """
         return self.cloud_of(self._of(DepthAnswer)[index], index, limit=limit)
 
     def cloud_of(self, answer: DepthAnswer, index: int, *, limit: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `point_cloud`, from a certain answer."""
+        """As `point_cloud`, from a given depth answer."""
         depth, pixels = answer.metres, self.images[index]
         step = max(1, int(np.ceil(np.sqrt(depth.size / limit))))
         chosen = slice(step // 2, None, step)
@@ -157,10 +157,11 @@ class Scene(Answered):
         return points[known], pixels[chosen, chosen][known]
 
     def similar(self, index: int, row: int, column: int) -> list[Float[np.ndarray, "row column"]]:
-        """Cosine of every patch of every image to one patch.
+        """Cosine similarity of every patch of every image to one patch.
 
         Args:
-            index: the image of that patch. row, column: on its token grid.
+            index: index of the image of that patch.
+            row, column: position of the patch on the token grid.
         """
         rows, columns = self.tokens[index].grid
         if not (0 <= row < rows and 0 <= column < columns):
@@ -171,11 +172,12 @@ class Scene(Answered):
     def draw(
         self, name: str, index: int = 0, *, like: Answer | None = None
     ) -> UInt8[np.ndarray, "row column 3"]:
-        """A picture of an answer; also of `features` (PCA colours over the image) and `image`.
+        """Draw a picture of an answer, of `features` (PCA colours over the image), or of the `image`.
 
         Args:
-            name: of the head. index: of the image.
-            like: another answer of this head, whose range of colours is kept.
+            name: name of the head, `features` or `image`.
+            index: index of the image.
+            like: another answer of this head, whose range of colours is used.
         """
         pixels = self.images[index]
         if name == IMAGE:
@@ -188,10 +190,10 @@ class Scene(Answered):
             return answer.draw(pixels, like)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: every image with its answers, see `perception.display`."""
+        """HTML that a notebook shows: every image with its answers, see `perception.display`."""
         return scene_html(self)
 
 
 def _directions(tokens: Tokens) -> Tensor:
-    """(patch, channel) of length 1, fp32."""
+    """Patch tokens (patch, channel) scaled to length 1, fp32."""
     return normalize(tokens.patches[0].float(), dim=1)

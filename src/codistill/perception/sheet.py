@@ -1,4 +1,4 @@
-"""A scene as one picture: the image, its features and every answer side by side, with legends and times."""
+"""Draw a scene as one picture: the image, its features and every answer side by side, with legends and times."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _TITLE, _NOTE = ImageFont.load_default(size=17), ImageFont.load_default(size=13)
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture (row, column, 3) with a title, a note beside it, and a legend for its width, or none."""
+    """A picture (row, column, 3) with a title, a note beside it, and, if there is an answer, the answer's legend."""
 
     title: str
     picture: np.ndarray
@@ -30,13 +30,13 @@ class Tile:
 
 
 def sheet(scene: Scene, index: int, wanted: Sequence[str], title: str) -> np.ndarray:
-    """An image with its answers, (row, column, 3) uint8.
+    """Draw an image with its answers, (row, column, 3) uint8.
 
     Args:
-        scene: of the image.
-        index: of the image.
-        wanted: names of heads.
-        title: of the sheet.
+        scene: the scene with the image.
+        index: index of the image.
+        wanted: names of the heads.
+        title: title of the sheet.
     """
     tiles = [Tile(name, scene.draw(name, index)) for name in (IMAGE, FEATURES)]
     tiles[1] = Tile(FEATURES, tiles[1].picture, "three principal components of the tokens")
@@ -49,7 +49,7 @@ def sheet(scene: Scene, index: int, wanted: Sequence[str], title: str) -> np.nda
 
 
 def put_together(tiles: Sequence[Tile], title: str, seconds: dict[str, float]) -> np.ndarray:
-    """Tiles in rows, a title above and a bar of times below."""
+    """Arrange tiles in rows, with a title above and a bar of times below."""
     rows, columns = tiles[0].picture.shape[:2]
     across = min(len(tiles), 3 if columns >= rows else 4)
     if len(tiles) == 4 and columns >= rows:
@@ -71,7 +71,7 @@ def put_together(tiles: Sequence[Tile], title: str, seconds: dict[str, float]) -
 
 
 def _cell(tile: Tile, width: int, height: int) -> np.ndarray:
-    """Title and note above the picture, its legend below."""
+    """Draw a tile: title and note above the picture, the legend below."""
     canvas = Image.new("RGB", (width, 26), (255, 255, 255))
     draw = ImageDraw.Draw(canvas)
     draw.text((0, 2), tile.title, fill=_INK, font=_TITLE)
@@ -83,7 +83,7 @@ def _cell(tile: Tile, width: int, height: int) -> np.ndarray:
 
 
 def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A picture as large as fits into (height, width), in the middle of a white cell of that size."""
+    """Resize a picture to fit into (height, width), in the middle of a white cell of that size."""
     scale = min(width / picture.shape[1], height / picture.shape[0])
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -112,7 +112,7 @@ def _head(title: str, width: int) -> np.ndarray:
 
 
 def times_bar(seconds: dict[str, float], width: int) -> np.ndarray:
-    """Stages side by side, as long as they took, with their milliseconds below: (row, width, 3) uint8."""
+    """Bar of the stages, each as long as its share of the time, with milliseconds below: (row, width, 3) uint8."""
     stages = {name: value for name, value in seconds.items() if name != "draw"}
     total = sum(stages.values()) or 1.0
     colours = number_colours(len(stages))

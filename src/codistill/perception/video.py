@@ -1,4 +1,4 @@
-"""Videos: frames of a file in, upright and in order; annotated frames out as an MP4. Needs the extra `video` (PyAV)."""
+"""Read frames of a video file, upright and in order, and write frames as an MP4. Needs the extra `video` (PyAV)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,18 +14,19 @@ from codistill.errors import DataError, MissingExtraError
 from codistill.files.writing import cannot_write, remove_quietly, temporary_name
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".wmv")
-"""Of video files, in any case."""
+"""Suffixes of video files, in lower case; upper case is accepted too."""
 
 CODECS = ("libx264", "libopenh264", "mpeg4")
-"""Tried in this order: H.264 plays everywhere; the last is always there."""
+"""Codecs, tried in this order: H.264 plays everywhere; the last one is always available."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame.
+    """A frame of a video.
 
     Attributes:
-        number: in the file, from 0. seconds: of its presentation.
+        number: index in the file, from 0.
+        seconds: time of presentation.
         pixels: (row, column, 3) uint8, upright.
     """
 
@@ -48,19 +49,20 @@ def is_video(path: Path) -> bool:
 
 
 class VideoReader:
-    """Frames of a video file.
+    """Iterator over the frames of a video file.
 
     Args:
-        path: of the file.
-        every: only every so manieth frame.
-        most: frames at most; None: all.
+        path: path of the file.
+        every: n to read only every n-th frame.
+        most: largest number of frames; None: all.
 
     Attributes:
-        rate: of the frames given, per second. total: how many there will be; None if the file does not say.
+        rate: frames per second of those returned.
+        total: number of frames to be returned; None if the file does not say it.
 
     Raises:
         MissingExtraError: without PyAV.
-        DataError: if the file has no video that can be read.
+        DataError: if the file has no readable video.
     """
 
     def __init__(self, path: Path, *, every: int = 1, most: int | None = None) -> None:
@@ -121,24 +123,24 @@ class VideoReader:
 
 
 class VideoWriter:
-    """An MP4 file, whole or not at all: frames are written until the block ends without an error.
+    """Context that writes an MP4 file; the file is kept only if the block ends without an error.
 
     Args:
-        path: of the file.
+        path: path of the file.
         rate: frames per second.
     """
 
     def __init__(self, path: Path, rate: Fraction) -> None:
         self._path, self._rate, self._av = path, rate, _av()
         self._temporary = temporary_name(path)
-        self._container: Any = None  # opened with the first frame, which says the size
+        self._container: Any = None  # opened at the first frame, which gives the size
         self._stream: Any = None
 
     def __enter__(self) -> "VideoWriter":
         return self
 
     def add(self, pixels: UInt8[np.ndarray, "row column 3"]) -> None:
-        """Write a frame; all have the first one's size, cut to even sides.
+        """Write a frame; all frames have the first one's size, cropped to even sides.
 
         Raises:
             WriteError: if the file cannot be written.

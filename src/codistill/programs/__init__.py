@@ -1,1 +1,1 @@
-"""Exported networks: files that hold a graph with its weights, and what runs them. Written by `codistill.deploy`."""
+"""Run exported networks: files with a graph and its weights, which `codistill.deploy` writes."""

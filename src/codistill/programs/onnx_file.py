@@ -1,4 +1,4 @@
-"""ONNX files in onnxruntime: a path in, a `Program` out. Source: https://onnxruntime.ai."""
+"""Run ONNX files in onnxruntime: a path in, a `Program` out. Source: https://onnxruntime.ai."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +13,11 @@ from codistill.programs.record import KEY, ProgramRecord, record_of_json
 
 EXTRA = "onnx"
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-"""Those that are installed are used, in this order."""
+"""Execution providers; the available ones are used, in this order."""
 
 
 def onnxruntime() -> Any:
-    """The module.
+    """Import the module onnxruntime.
 
     Raises:
         MissingExtraError: if it is not installed.
@@ -30,14 +30,14 @@ def onnxruntime() -> Any:
 
 
 def onnx_session(path: Path, threads: int | None = None) -> Any:
-    """A session of onnxruntime.
+    """Open an ONNX file as a session of onnxruntime.
 
     Args:
         path: the file.
-        threads: on the CPU; None: those of PyTorch.
+        threads: number of CPU threads; None: that of PyTorch.
 
     Raises:
-        CheckpointError: if there is no such file, or it is no ONNX file that onnxruntime can run.
+        CheckpointError: if there is no such file, or it is not an ONNX file that onnxruntime can run.
         MissingExtraError: if onnxruntime is not installed.
     """
     if not path.is_file():
@@ -50,13 +50,13 @@ def onnx_session(path: Path, threads: int | None = None) -> Any:
     providers = [name for name in _PROVIDERS if name in module.get_available_providers()]
     try:
         return module.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's own classes have no common base but Exception
+    except Exception as error:  # onnxruntime's exceptions have no common base but Exception
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path}: onnxruntime cannot run it ({reason})") from error
 
 
 def read_onnx_record(path: Path) -> ProgramRecord:
-    """The record in an ONNX file's metadata.
+    """Read the record in an ONNX file's metadata.
 
     Raises:
         CheckpointError: if codistill did not write it.
@@ -73,14 +73,14 @@ def _record_of(session: Any, path: Path) -> ProgramRecord:
 
 
 class OnnxProgram(Program):
-    """See the module's text.
+    """An ONNX file, run by onnxruntime.
 
     Args:
-        path: of `codistill export --format onnx`.
+        path: a file of `codistill export --format onnx`.
         threads: see `onnx_session`.
 
     Raises:
-        CheckpointError: also for a file that codistill did not write.
+        CheckpointError: if the file cannot be read, or was not written by codistill.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Any exported file by its path: a literal table from a suffix to what opens it."""
+"""Open an exported file of any kind by its path, with a literal table from suffixes to classes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +13,11 @@ OPENERS: dict[str, Callable[[Path], Program]] = {".onnx": OnnxProgram, ".pt2": T
 
 
 RECORDS: dict[str, Callable[[Path], ProgramRecord]] = {".onnx": read_onnx_record, ".pt2": read_torch_record}
-"""What reads their descriptions alone."""
+"""Functions that read only the record of a file, by suffix."""
 
 
 def open_program(path: str | Path) -> Program:
-    """A file of `codistill export`, ready to run: `program(images=…)["patches"]`.
+    """Open a file of `codistill export`, ready to run: `program(images=…)["patches"]`.
 
     Raises:
         CheckpointError: if there is no such file, or it is of another kind.

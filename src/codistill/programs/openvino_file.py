@@ -1,4 +1,4 @@
-"""ONNX files in OpenVINO: a path in, a `Program` out. Source: https://docs.openvino.ai."""
+"""Run ONNX files in OpenVINO: a path in, a `Program` out. Source: https://docs.openvino.ai."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ EXTRA = "openvino"
 
 
 def openvino() -> Any:
-    """The module.
+    """Import the module openvino.
 
     Raises:
         MissingExtraError: if it is not installed.
@@ -28,11 +28,11 @@ def openvino() -> Any:
 
 
 class OpenvinoProgram(Program):
-    """See the module's text; it computes in the file's own precision.
+    """An ONNX file, run by OpenVINO in the file's own precision.
 
     Args:
-        path: of `codistill export --format onnx`.
-        threads: on the CPU; None: those of PyTorch.
+        path: a file of `codistill export --format onnx`.
+        threads: number of CPU threads; None: that of PyTorch.
 
     Raises:
         CheckpointError: if OpenVINO cannot run it.

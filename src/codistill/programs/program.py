@@ -1,4 +1,4 @@
-"""An exported file, opened: tensors by name in, tensors by name out, whatever runs it."""
+"""An opened exported file: tensors by name in, tensors by name out, in any runtime."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from codistill.programs.record import Port, ProgramRecord
 
 
 class Program(ABC):
-    """An opened file.
+    """An opened exported file.
 
     Attributes:
         path: the file.
-        record: what it says about itself.
-        runtime: what runs it, for tables.
+        record: the description in its metadata.
+        runtime: name of the runtime, for tables.
     """
 
     path: Path
@@ -27,14 +27,14 @@ class Program(ABC):
         """Run the network on host tensors.
 
         Raises:
-            ConfigError: for missing, surplus or misshapen inputs.
+            ConfigError: for missing or surplus inputs, or wrong shapes.
         """
         self._check(inputs)
         return self.run(inputs)
 
     @abstractmethod
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Outputs by name, for inputs that fit."""
+        """Compute outputs by name, for checked inputs."""
 
     def _check(self, inputs: Mapping[str, Tensor]) -> None:
         wanted = [port.name for port in self.record.inputs]
@@ -53,7 +53,7 @@ class Program(ABC):
 
 
 def fits(shape: tuple[int, ...], port: Port) -> bool:
-    """Whether a shape is one of those that a port takes."""
+    """Whether a port accepts a shape."""
     return len(shape) == len(port.axes) and all(
         size % multiple_of(axis) == 0 if isinstance(axis, str) else size == axis
         for size, axis in zip(shape, port.axes, strict=True)
@@ -61,12 +61,12 @@ def fits(shape: tuple[int, ...], port: Port) -> bool:
 
 
 def multiple_of(axis: str) -> int:
-    """The factor of an open axis: 14 of `rows*14`, else 1."""
+    """The factor in the name of an open axis: 14 for `rows*14`, else 1."""
     return int(axis.partition("*")[2] or 1)
 
 
 def not_ours(path: Path) -> CheckpointError:
-    """The error for a file without a record."""
+    """Error for a file without a record."""
     return CheckpointError(
         f"{path}: does not say how its images are prepared and what its outputs mean: it was not written by `codistill "
         "export`. Export the network with it, or wrap the file yourself: codistill.register_encoder."

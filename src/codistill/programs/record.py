@@ -1,7 +1,7 @@
-"""What an exported file says about itself: `ProgramRecord`, kept as JSON in the file's own metadata.
+"""The description of an exported file: `ProgramRecord`, stored as JSON in the file's own metadata.
 
-It suffices to use the file without codistill: names, axes and number types of inputs and outputs, how images must be
-prepared, where the weights come from and under which licence, and how far its numbers were from the original's.
+It contains all that is needed to use the file without codistill: names, axes and dtypes of inputs and outputs, the
+preparation of images, the source and licence of the weights, and the differences from the original network.
 """
 
 import json
@@ -12,7 +12,7 @@ from codistill.errors import CheckpointError, ConfigError
 from codistill.files.plain import from_plain, to_plain
 
 KEY = "codistill"
-"""The metadata entry with the record; for ONNX, its main facts are also entries of their own, for other readers."""
+"""The metadata entry with the record; in ONNX files, its main facts are also separate entries, for other readers."""
 VERSION = 1
 
 FormatName = Literal["onnx", "torch-export", "aoti"]
@@ -24,10 +24,10 @@ class Port:
     """An input or output tensor.
 
     Attributes:
-        name: in the graph.
-        axes: per axis a number, or the axis's name where it is open: `batch`, `rows*14` (a multiple of 14 pixels).
+        name: name in the graph.
+        axes: for each axis its size, or its name if it is open: `batch`, `rows*14` (a multiple of 14 pixels).
         dtype: `float32`, `uint8`, `bool`.
-        meaning: in words, with units.
+        meaning: meaning in words, with units.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """How far an output was from eager PyTorch's in fp32.
+    """Difference of an output from eager PyTorch in fp32.
 
     Attributes:
-        output: its name.
-        largest: largest absolute difference, over the root mean square of the eager output.
-        mean: root mean square of the difference, over the same.
+        output: name of the output.
+        largest: largest absolute difference, relative to the root mean square of the eager output.
+        mean: root mean square of the difference, relative to the same.
     """
 
     output: str
@@ -53,12 +53,12 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenFacts:
-    """What an exported encoder's tokens are; see `EncoderSpec`.
+    """Description of an exported encoder's tokens; see `EncoderSpec`.
 
     Attributes:
-        dim, cls_dim, num_registers, depth, image_size: of the encoder.
+        dim, cls_dim, num_registers, depth, image_size: as in the encoder's spec.
         normed: whether the final norm was applied.
-        blocks: whose outputs there are, 0-based; () for the last one alone.
+        blocks: blocks whose outputs the file gives, 0-based; () for the last one only.
     """
 
     dim: int
@@ -76,21 +76,21 @@ class ProgramRecord:
 
     Attributes:
         kind: `encoder`, `projector`, or the task of a head.
-        source: encoder or head, as it was named.
-        name, licence: of the weights.
+        source: encoder or head, as the user named it.
+        name, licence: name and licence of the weights.
         patch_size: pixels per token side.
-        mean, std: the normalization of `images`, in [0, 1] units; empty where pixels or tokens go in.
-        format, precision: of the file.
-        opset: of ONNX's default domain.
-        inputs, outputs: in order.
-        tokens: of an encoder.
+        mean, std: normalization of `images`, for pixels in [0, 1]; empty if the inputs are pixels or tokens.
+        format, precision: format and precision of the file.
+        opset: opset of ONNX's default domain.
+        inputs, outputs: ports, in order.
+        tokens: description of an encoder's tokens.
         fingerprint: SHA-256 of the encoder's weights.
-        classes: of a head that tells classes apart.
+        classes: class names of a head that classifies.
         checks: differences from eager fp32, by output; empty if the export was not checked.
-        tolerance: on `Check.largest`, or for int8 on `Check.mean`.
-        checked_with: what went in, in words.
-        choices: of the export, as plain data; see `ExportConfig`.
-        versions: of codistill and torch.
+        tolerance: largest allowed `Check.largest`, or for int8 `Check.mean`.
+        checked_with: description of the inputs of the check.
+        choices: options of the export, as plain data; see `ExportConfig`.
+        versions: versions of codistill and torch.
     """
 
     kind: str
@@ -119,7 +119,7 @@ class ProgramRecord:
 
 
 def record_of_json(text: str, where: str) -> ProgramRecord:
-    """The record in a metadata entry.
+    """Parse the record in a metadata entry.
 
     Raises:
         CheckpointError: if it is damaged, or of another version of codistill.

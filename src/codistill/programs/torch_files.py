@@ -1,4 +1,4 @@
-"""PyTorch's own files: `torch.export` programs and AOTInductor packages; a path in, a `Program` out.
+"""Run PyTorch's own files, `torch.export` programs and AOTInductor packages: a path in, a `Program` out.
 
 Both are zip archives (.pt2). A program runs operator by operator and needs no compiler. A package holds machine code
 for the kind of device it was compiled on: opening one runs it, so open only those whose origin you trust.
@@ -17,7 +17,7 @@ from codistill.programs.program import Program, not_ours
 from codistill.programs.record import KEY, ProgramRecord, record_of_json
 
 RECORD_MEMBER = f"extra/{KEY}.json"
-"""Member of the archive with the record, below its root folder; where `torch.export.save` keeps `extra_files`."""
+"""Member of the archive that holds the record, below its root folder, where `torch.export.save` puts `extra_files`."""
 
 
 class TorchProgram(Program):
@@ -36,7 +36,7 @@ class TorchProgram(Program):
         open_file = _open_package if compiled else _open_program
         try:
             self.call = open_file(self.path)
-        except Exception as error:  # whatever its parsers raise on damaged bytes
+        except Exception as error:  # its parsers raise many classes on damaged bytes
             reason = " ".join(str(error).split())[:300]
             raise CheckpointError(f"{self.path}: PyTorch cannot open it ({reason})") from error
         self.runtime = "AOTInductor" if self.record.format == "aoti" else "torch.export"
@@ -48,7 +48,7 @@ class TorchProgram(Program):
 
 
 def read_torch_record(path: Path) -> ProgramRecord:
-    """The record in a .pt2 file; nothing of it is run.
+    """Read the record in a .pt2 file, without running its code.
 
     Raises:
         CheckpointError: if codistill did not write it.
@@ -61,7 +61,7 @@ def read_torch_record(path: Path) -> ProgramRecord:
 
 
 def add_record(path: Path, record: ProgramRecord) -> None:
-    """Put a record into a file without one."""
+    """Add a record to a file without one."""
     root = _members(path)[0].partition("/")[0]
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"{root}/{RECORD_MEMBER}", record.to_json())
@@ -80,6 +80,6 @@ def _open_program(path: Path) -> Callable[..., Any]:
 
 
 def _open_package(path: Path) -> Callable[..., Any]:
-    from torch._inductor import aoti_load_package  # brings the compiler's Python code in: seconds
+    from torch._inductor import aoti_load_package  # imports the compiler's Python code, which takes seconds
 
     return aoti_load_package(str(path))

@@ -1,1 +1,1 @@
-"""Rays and shading: a scene of triangles in, a small picture with its ground truth out."""
+"""Ray-cast renderer: a scene of triangles in, a small picture with its ground truth out."""

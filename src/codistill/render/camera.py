@@ -1,6 +1,6 @@
-"""A pinhole camera: intrinsics, pose, and the rays through its pixels.
+"""Pinhole camera: intrinsics, pose, and the rays through its pixels.
 
-Camera frame: x right, y down, z forward. Pixel (column, row) = (0, 0) is the centre of the upper left pixel.
+Camera frame: x right, y down, z forward. Coordinates (column, row) = (0, 0) are the centre of the upper left pixel.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class Camera:
     """Intrinsics and pose of a picture.
 
     Attributes:
-        intrinsics: (3, 3) in pixels.
-        pose: (4, 4) camera-to-world, metres.
-        height, width: of the picture, in pixels.
+        intrinsics: (3, 3), in pixels.
+        pose: (4, 4) camera-to-world, in metres.
+        height, width: size of the picture in pixels.
     """
 
     intrinsics: NDArray[np.float64]
@@ -35,7 +35,7 @@ class Camera:
         size: int,
         roll: float = 0.0,
     ) -> "Camera":
-        """A square picture of `size` pixels from `eye` towards `target`, z being up; `roll` in degrees."""
+        """Camera of a square picture of `size` pixels, at `eye`, looking at `target`, with z up; `roll` in degrees."""
         forward = np.asarray(target, np.float64) - eye
         forward /= np.linalg.norm(forward)
         right = np.cross(forward, [0.0, 0.0, 1.0])
@@ -54,7 +54,7 @@ class Camera:
 
     @property
     def position(self) -> Floats:
-        """(3,) of the centre of projection."""
+        """Centre of projection (3,), in metres."""
         return self.pose[:3, 3].astype(np.float32)
 
     @property
@@ -68,7 +68,7 @@ class Camera:
         A distance along such a ray is therefore a z-depth.
 
         Args:
-            offsets: (row * column, 2), where in each pixel the ray passes, -0.5 to 0.5; None for the centre.
+            offsets: (row * column, 2), position of the ray within its pixel, -0.5 to 0.5; None for the centre.
         """
         columns, rows = np.meshgrid(np.arange(self.width), np.arange(self.height))
         pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""An edge-aware average of lighting between neighbouring pixels on one surface (à trous, Dammertz et al. 2010)."""
+"""Edge-aware filter that averages lighting over neighbouring pixels on one surface (à trous, Dammertz et al. 2010)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,12 @@ STEPS = (1, 2, 4)
 
 
 def smooth_lighting(values: Floats, normals: Floats, surface: NDArray[np.int32]) -> Floats:
-    """Values (row, column, k) averaged over neighbours with the same surface number and a like normal.
+    """Average values (row, column, k) over neighbours with the same surface number and a similar normal.
 
     Args:
         values: (row, column, k).
         normals: (row, column, 3) unit normals without relief.
-        surface: (row, column) number of the thing; -1 where there is none.
+        surface: (row, column) number of the surface; -1 where there is none.
     """
     height, width, _ = values.shape
     for step in STEPS:
@@ -42,11 +42,11 @@ def _shifted(height: int, width: int, dy: int, dx: int) -> tuple[tuple[slice, sl
 def matching_pixel(
     pixel: NDArray[np.intp], surface: NDArray[np.int32], guide: NDArray[np.int32]
 ) -> NDArray[np.intp]:
-    """For each sample the pixel, its own or one of the eight around, whose surface is the sample's; -1 for none.
+    """For each sample a pixel that shows the sample's surface: its own or one of the eight around it; -1 for none.
 
     Args:
-        pixel, surface: (N,) flat pixel number and surface number of samples.
-        guide: (row, column) surface number of pixels; -1 where nothing is known.
+        pixel, surface: (N,) flat pixel index and surface number of samples.
+        guide: (row, column) surface number of pixels; -1 where there is none.
     """
     height, width = guide.shape
     flat = guide.ravel()

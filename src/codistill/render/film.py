@@ -1,4 +1,4 @@
-"""From linear light to a photograph: exposure, tone curve, white balance, vignette, noise, 8-bit sRGB."""
+"""Convert linear radiance to a photograph: exposure, tone curve, white balance, vignette, noise, 8-bit sRGB."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from codistill.render.mesh import Floats
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """How a camera records light.
+    """Parameters of a camera's response to light.
 
     Attributes:
         stops: exposure relative to the automatic one, in stops.
@@ -28,7 +28,7 @@ class Film:
 
 
 def exposure(linear: Floats) -> float:
-    """The gain that brings the picture's middle tones to middle grey, whatever the light."""
+    """Gain of automatic exposure, which brings the picture's middle tones to middle grey."""
     luminance = linear @ np.array([0.21, 0.72, 0.07], np.float32)
     middle = float(np.exp(np.mean(np.log(np.clip(luminance, 1e-4, 1e3)))))
     bright = float(np.percentile(luminance, 95))
@@ -36,7 +36,7 @@ def exposure(linear: Floats) -> float:
 
 
 def develop(linear: Floats, film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """8-bit sRGB (row, column, 3) of linear radiance (row, column, 3)."""
+    """Convert linear radiance (row, column, 3) to 8-bit sRGB (row, column, 3)."""
     height, width, _ = linear.shape
     gain = exposure(linear) * 2.0**film.stops
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -56,7 +56,7 @@ def develop(linear: Floats, film: Film, rng: np.random.Generator) -> NDArray[np.
 
 
 def _filmic(light: Floats) -> Floats:
-    """Straight to about 0.5, then a shoulder that reaches 1 at the white point 3 (Reinhard et al. 2002)."""
+    """Tone curve: linear to about 0.5, then a shoulder that reaches 1 at the white point 3 (Reinhard et al. 2002)."""
     knee = np.float32(0.4)
     over = np.maximum(light - knee, 0.0)
     return np.minimum(light, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee)))

@@ -1,4 +1,4 @@
-"""Lights and sky, sampled over their extent for soft shadows."""
+"""Light sources and sky. Lights are sampled over their extent, which gives soft shadows."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from codistill.render.noise import noise
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """A distant light (`direction`) or a ball of light (`position`).
+    """A distant light (with a `direction`) or a spherical light (with a `position`).
 
     Attributes:
-        color: linear RGB; the irradiance / π at normal incidence, for a ball at one metre.
+        color: linear RGB: the irradiance / π at normal incidence (for a spherical light, at a distance of one metre).
         direction: (3,) towards a distant light, or None.
-        position: (3,) metres, or None.
-        radius: metres of the ball; tangent of the angular radius of a distant light.
+        position: (3,) in metres, or None.
+        radius: radius of a spherical light in metres; for a distant light, the tangent of its angular radius.
     """
 
     color: Color
@@ -31,7 +31,7 @@ class Light:
             raise ConfigError("a light has either a direction or a position; give exactly one of them")
 
     def towards(self, points: Floats) -> tuple[Floats, Floats]:
-        """Unit directions (N, 3) from points (N, 3) to the light's centre, and its strength (N,) there."""
+        """Unit directions (N, 3) from points (N, 3) to the light's centre, and its strength (N,) at the points."""
         if self.direction is not None:
             axis = unit(np.asarray([self.direction], np.float32))
             return np.broadcast_to(axis, points.shape), np.ones(len(points), np.float32)
@@ -45,7 +45,7 @@ class Light:
 
         Args:
             points: (N, 3) metres.
-            square: (N, 2) uniform in [0, 1): which point of the light's disc.
+            square: (N, 2) uniform in [0, 1), which choose the points on the light's disc.
         """
         angle = (2 * np.pi * square[:, 0]).astype(np.float32)
         reach = (self.radius * np.sqrt(square[:, 1])).astype(np.float32)
@@ -71,7 +71,7 @@ def _frame(axis: Floats) -> tuple[Floats, Floats]:
 
 
 def _frames(axes: Floats) -> tuple[Floats, Floats]:
-    """Two unit vectors (N, 3) orthogonal to each axis, without a branch (Duff et al., JCGT 2017)."""
+    """Two unit vectors (N, 3) orthogonal to each axis, computed without branches (Duff et al., JCGT 2017)."""
     x, y, z = axes[:, 0], axes[:, 1], axes[:, 2]
     sign = np.where(z >= 0, np.float32(1), np.float32(-1))
     a = -1.0 / (sign + z)
@@ -96,14 +96,14 @@ def cosine_directions(normals: Floats, square: Floats) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class Sky:
-    """Light from everywhere: a gradient with clouds and a glow around the sun.
+    """Environment light: a gradient with clouds and a glow around the sun.
 
     Attributes:
-        zenith, horizon, ground: linear RGB radiance above, level, and below.
-        cloud: share of the sky covered, 0 to 1.
-        cloud_offset: which part of the noise the clouds show.
+        zenith, horizon, ground: linear RGB radiance from above, from the horizon, and from below.
+        cloud: share of the sky covered by clouds, 0 to 1.
+        cloud_offset: offset into the noise that forms the clouds.
         sun: (3,) direction of the glow, or None.
-        glow: its linear RGB.
+        glow: linear RGB of the glow.
     """
 
     zenith: Color

@@ -1,7 +1,7 @@
 """Appearance of a surface: two colours mixed by a procedural pattern, and how it reflects light.
 
 Colours are linear RGB reflectances in [0, 1]; lengths are metres in the object's own coordinates, so that a texture
-sticks to its object.
+moves with its object.
 """
 
 from dataclasses import dataclass, field
@@ -21,20 +21,20 @@ def _identity() -> NDArray[np.float32]:
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """One surface.
+    """Appearance of one surface.
 
     Attributes:
         pattern: name of a texture family, see `PATTERNS`.
         first, second: the two colours that the pattern mixes.
         scale: metres of one period of the pattern.
-        rotation, offset: (3, 3) and (3,), where the pattern lies on the object.
+        rotation, offset: (3, 3) and (3,), rotation and position of the pattern on the object.
         variation: strength of the light and dark mottling over the pattern.
         gloss: strength of the highlight, 0 (chalk) to 1 (lacquer).
         shininess: exponent of the highlight.
-        mirror: share of light that is reflected like in a mirror, seen head-on; grows at grazing angles.
-        metal: whether the mirror image takes the surface's colour.
+        mirror: share of mirror reflection at normal incidence; it grows at grazing angles.
+        metal: whether the mirror reflection is tinted by the surface's colour.
         bump: strength of the fine relief.
-        emission: light that the surface sends out by itself, times its colour.
+        emission: emitted light, as a multiple of the colour.
     """
 
     first: Color
@@ -59,7 +59,7 @@ class Material:
 
     @property
     def mean_color(self) -> Color:
-        """The colour seen from far away."""
+        """The mean colour, which is seen from far away."""
         second = self.second or self.first
         share = PATTERNS[self.pattern].mean
         first_part = np.asarray(self.first) * (1 - share)

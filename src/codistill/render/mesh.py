@@ -1,4 +1,4 @@
-"""Triangles: the mesh that world and bodies hand to the renderer, and smooth normals with creases."""
+"""Triangle meshes, which world and bodies pass to the renderer, and smooth normals with creases."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
-"""Computed in single precision; what comes in may be double."""
+"""Arrays of floats: single precision in computations, although inputs may be double."""
 Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles with smooth or flat normals.
+    """A triangle mesh with smooth or flat normals.
 
     Attributes:
-        vertices: (V, 3) metres, x and y level, z up.
+        vertices: (V, 3) in metres, with x and y horizontal and z up.
         faces: (F, 3) indices, counter-clockwise seen from outside.
         smooth: interpolate normals across edges flatter than the crease angle.
     """
@@ -25,7 +25,7 @@ class Mesh:
     smooth: bool = True
 
     def transformed(self, matrix: NDArray[np.floating]) -> "Mesh":
-        """The mesh under a 3×3 or 4×4 matrix; a mirroring matrix flips the faces."""
+        """The mesh transformed by a 3×3 or 4×4 matrix; faces are flipped if the matrix mirrors."""
         matrix = np.asarray(matrix, np.float64)
         moved = self.vertices @ matrix[:3, :3].T
         if matrix.shape == (4, 4):
@@ -35,7 +35,7 @@ class Mesh:
 
 
 def compact(faces: Ints, count: int) -> tuple[NDArray[np.intp], Ints]:
-    """Indices of the vertices (of `count`) that faces (F, 3) use, ascending, and the faces re-indexed to them."""
+    """Indices of those of `count` vertices that faces (F, 3) use, ascending, and the faces re-indexed to them."""
     used = np.zeros(count, bool)
     used[faces] = True
     return np.flatnonzero(used), (np.cumsum(used, dtype=np.int32) - 1)[faces]
@@ -48,7 +48,7 @@ def face_normals(vertices: Floats, faces: Ints) -> Floats:
 
 
 def cross(a: Floats, b: Floats) -> Floats:
-    """Cross products (N, 3) of rows, several times faster on short arrays than `numpy.cross`."""
+    """Cross products (N, 3) of rows; on short arrays several times faster than `numpy.cross`."""
     out = np.empty_like(a)
     out[:, 0] = a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1]
     out[:, 1] = a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2]
@@ -63,7 +63,7 @@ def unit(vectors: Floats) -> Floats:
 
 
 def vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
-    """(vertex, 3) unit normals, faces weighted by their area."""
+    """Unit normals (vertex, 3), averaged over faces with their areas as weights."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     weighted = np.repeat(cross(b - a, c - a), 3, axis=0)
     flat = faces.ravel()
@@ -74,8 +74,8 @@ def vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
 def corner_normals(mesh: Mesh, crease_degrees: float = 40.0) -> Floats:
     """Normals (F, 3, 3) at the corners of each face.
 
-    Smooth meshes average, at each vertex, the faces around it weighted by area; a corner whose face differs from
-    that average by more than the crease angle keeps its face's normal.
+    In smooth meshes, a corner has the average normal of the faces around its vertex, weighted by area. If its own face
+    deviates from that average by more than the crease angle, it has the normal of its face.
     """
     a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
     weighted = cross(b - a, c - a).astype(np.float32)

@@ -1,8 +1,8 @@
-"""A tileable block of fractal noise, made once and looked up by every texture.
+"""Fractal noise for textures, from one tileable block that is computed once.
 
-Points (N, 3) in metres times frequency go in; smooth values in about [-1, 1], and their gradients, come out.
-The block is drawn in the Fourier domain (amplitude ~ 1 / frequency^1.5 within a band), so that it tiles and its
-derivative is exact; a lookup is one trilinear interpolation instead of one hash per octave and corner.
+In: points (N, 3), metres times frequency. Out: smooth values in about [-1, 1], and their gradients. The block is drawn
+in the Fourier domain (amplitude ~ 1 / frequency^1.5 within a band), so that it tiles and its derivative is exact. A
+lookup is one trilinear interpolation instead of one hash per octave and corner.
 """
 
 from functools import lru_cache
@@ -16,14 +16,14 @@ SIZE = 64
 CELLS_PER_UNIT = 8.0
 
 CHUNK = 16384
-"""Points looked up at once: the scratch arrays stay in the cache of a core (four times faster)."""
+"""Number of points per lookup, so small that scratch arrays fit into a core's cache (four times faster)."""
 
 Floats = NDArray[np.floating]
 
 
 @lru_cache(maxsize=1)
 def noise_block() -> Floats:
-    """(SIZE³, 4): value and its gradient per unit coordinate, standard deviation of the value 0.4."""
+    """The block (SIZE³, 4): value, with standard deviation 0.4, and its gradient per unit coordinate."""
     rng = np.random.default_rng(20250)
     spectrum = np.fft.rfftn(rng.standard_normal((SIZE, SIZE, SIZE)))
     full = np.fft.fftfreq(SIZE) * SIZE
@@ -68,7 +68,7 @@ def _corners(points: Floats) -> tuple[list[NDArray[np.int32]], list[Floats]]:
 
 
 def noise(points: Floats) -> Floats:
-    """Values (N,) at points (N, 3)."""
+    """Noise values (N,) at points (N, 3)."""
     block = _values()
     out = np.empty(len(points), np.float32)
     for start in range(0, len(points), CHUNK):
@@ -82,7 +82,7 @@ def noise(points: Floats) -> Floats:
 
 
 def noise_gradient(points: Floats) -> Floats:
-    """Gradients (N, 3) per unit coordinate at points (N, 3)."""
+    """Gradients of the noise (N, 3), per unit coordinate, at points (N, 3)."""
     block = noise_block()
     out = np.empty((len(points), 3), np.float32)
     for start in range(0, len(points), CHUNK):

@@ -1,8 +1,8 @@
 """Procedural texture families: points on a surface in, the share of the second colour out.
 
-A pattern is a function of points (N, 3) in units of its period and of the box-projected plane coordinates (N, 2);
-it returns values in [0, 1]. `softness` (N,) is the width of a pixel in the same unit: edges are at least that wide,
-and a pattern finer than a pixel fades to its mean, so that far floors do not shimmer.
+A pattern is a function of points (N, 3), in units of its period, and of box-projected plane coordinates (N, 2); it
+returns values in [0, 1]. `softness` (N,) is the width of a pixel in the same unit. Edges are at least that wide, and a
+pattern finer than a pixel fades to its mean, which avoids aliasing on distant surfaces.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ PatternFunction = Callable[[Floats, Floats, Floats], Floats]
 
 @dataclass(frozen=True)
 class Pattern:
-    """A texture family: its function, the mean of its values, and whether training may show it."""
+    """A texture family: its function, the mean of its values, and whether the training split may contain it."""
 
     function: PatternFunction
     mean: float
@@ -34,7 +34,7 @@ def _fraction(value: Floats) -> Floats:
 
 
 def _stripe(value: Floats, share: float, softness: Floats) -> Floats:
-    """1 in a centred band of width `share` of each period, box-filtered over a pixel."""
+    """1 in a centred band that covers `share` of each period, box-filtered over a pixel."""
     distance = np.abs(_fraction(value) - 0.5)
     return _step(-distance, -0.5 * share, softness)
 
@@ -174,7 +174,7 @@ def hexagons(points: Floats, plane: Floats, softness: Floats) -> Floats:
 
 
 def _nearest_cell(plane: Floats, radius: float, softness: Floats) -> Floats:
-    """1 within `radius` of a jittered grid of points (the nearest of 2×2 cells)."""
+    """1 within `radius` of the points of a jittered grid (the nearest of 2×2 cells)."""
     base = np.floor(plane - 0.5)
     nearest = np.full(len(plane), 4.0, np.float32)
     for dx in (0.0, 1.0):
@@ -215,7 +215,7 @@ PATTERNS: dict[str, Pattern] = {
 
 
 def evaluate_pattern(name: str, points: Floats, plane: Floats, softness: Floats) -> Floats:
-    """Share of the second colour (N,), faded to the family's mean where a period is finer than a pixel."""
+    """Share of the second colour (N,), which fades to the family's mean where a period is finer than a pixel."""
     pattern = PATTERNS[name]
     value = pattern.function(points, plane, softness)
     fade = np.clip(1.6 - 2.0 * softness, 0.0, 1.0)

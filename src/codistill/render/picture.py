@@ -1,9 +1,9 @@
-"""Render: a scene, a camera and a seed in; linear light, depth, labels and instances out.
+"""Render a picture by ray casting: a scene, a camera and a seed in; linear radiance, depth, labels, instances out.
 
-Four rays a pixel (stratified 2×2, jittered) determine visibility; one more through the pixel's centre carries the
-ground truth, exact there and never mixed at edges, and sends the shadow and hemisphere rays for its pixel. As in
-multi-sample antialiasing, a pixel whose rays all meet one surface is shaded once, at its centre (patterns are filtered
-over the pixel's width); at edges every ray is shaded.
+Four rays per pixel (stratified 2×2, jittered) determine visibility. One more ray through the pixel's centre gives the
+ground truth, which is exact there and never mixed at edges; from its hit the shadow and hemisphere rays of the pixel
+start. As in multi-sample antialiasing, a pixel whose rays all meet one surface is shaded once, at its centre (patterns
+are filtered over the pixel's width). At edges every ray is shaded.
 """
 
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class Picture:
 
     Attributes:
         linear: (row, column, 3) radiance.
-        depth: (row, column) metres along the optical axis; inf where the sky is.
-        label: (row, column) semantic class; 255 where the sky is (the world gives the sky its own class).
-        instance: (row, column) number of the thing; 0 for surroundings and sky.
+        depth: (row, column), metres along the optical axis; inf for sky.
+        label: (row, column), semantic class; 255 for sky (the world gives the sky its own class).
+        instance: (row, column), number of the thing; 0 for surroundings and sky.
     """
 
     linear: Floats
@@ -45,8 +45,10 @@ class Centers:
     """Hits of the rays through the pixels' centres, flat over row and column.
 
     Attributes:
-        hits: of all pixels. rows: those that hit something. surface: the points they hit.
-        number: (pixel,) which surface (thing and material) a pixel shows; -1 for the sky.
+        hits: hits of all pixels.
+        rows: indices of the pixels whose ray hits something.
+        surface: the points that are hit.
+        number: (pixel,) number of the surface (thing and material) that a pixel shows; -1 for sky.
     """
 
     hits: Hits
@@ -67,16 +69,16 @@ def pixel_centers(merged: MergedScene, camera: Camera) -> Centers:
 
 
 def surface_number(merged: MergedScene, face: NDArray[np.int32]) -> NDArray[np.int32]:
-    """One number per thing and material (N,)."""
+    """Surface numbers (N,) of faces: a different number for each combination of thing and material."""
     return merged.instance[face] * 4096 + merged.material[face]
 
 
 def render(merged: MergedScene, camera: Camera, rng: np.random.Generator) -> Picture:
-    """The picture of a merged scene.
+    """Render the picture of a merged scene.
 
     Args:
         merged: the scene, with its ray tracer.
-        camera: square or not.
+        camera: the camera; its picture need not be square.
         rng: draws the sub-pixel positions and the light samples; the same state gives the same picture.
     """
     shape = (camera.height, camera.width)
@@ -86,7 +88,7 @@ def render(merged: MergedScene, camera: Camera, rng: np.random.Generator) -> Pic
     hits = merged.tracer.first_hits(np.broadcast_to(camera.position, directions.shape), directions)
     lit = light_centers(merged, centers, rng, shape)
     inner = _inner_pixels(merged, centers, hits)
-    color = np.zeros((SAMPLES, pixels, 3), np.float32)  # four samples a pixel
+    color = np.zeros((SAMPLES, pixels, 3), np.float32)  # four samples per pixel
     color[:, inner] = _center_colors(merged, camera, centers, lit)[inner]
     edge = np.flatnonzero(~np.tile(inner, SAMPLES))  # rays of pixels that show several surfaces
     color.reshape(-1, 3)[edge] = _sample_colors(merged, camera, centers, lit, hits, directions, edge)
@@ -131,9 +133,9 @@ def _sample_colors(
     directions: Floats,
     edge: NDArray[np.intp],
 ) -> Floats:
-    """Colours (edge, 3) of the rays `edge`, with the light of a near pixel centre on the same surface.
+    """Colours (edge, 3) of the rays `edge`, with the lighting of a nearby pixel centre on the same surface.
 
-    Thin things that no nearby centre ray hits get the light of the pixel's own centre.
+    Thin things that no nearby centre ray hits get the lighting of the pixel's own centre.
     """
     color = np.empty((len(edge), 3), np.float32)
     hit = hits.face[edge] >= 0
@@ -150,7 +152,7 @@ def _sample_colors(
 
 
 def _shaded(merged: MergedScene, surface: Surface, lit: Floats) -> Floats:
-    """Colours (N, 3) of surface points under light (N, lights + 3)."""
+    """Colours (N, 3) of surface points under lighting (N, lights + 3)."""
     lights = len(merged.scene.lights)
     albedo, normal = paint(merged, surface)
     color = combine(merged, surface, albedo, normal, Lighting(lit[:, :lights], lit[:, lights:]))
@@ -158,15 +160,15 @@ def _shaded(merged: MergedScene, surface: Surface, lit: Floats) -> Floats:
 
 
 def _offsets(rng: np.random.Generator, pixels: int, sample: int) -> Floats:
-    """Where ray `sample` of each pixel passes: jittered in its quarter, (pixels, 2) in -0.5 to 0.5."""
+    """Position of ray `sample` within each pixel, jittered in its quarter: (pixels, 2) in -0.5 to 0.5."""
     corner = np.array([sample % 2, sample // 2], np.float32) * 0.5 - 0.5
     return corner + rng.random((pixels, 2), dtype=np.float32) * 0.5
 
 
 def _spread(rng: np.random.Generator, height: int, width: int) -> Floats:
-    """(row * column, 2) in [0, 1), far apart between neighbours: interleaved gradient noise (Jimenez 2014).
+    """Interleaved gradient noise (Jimenez 2014): numbers (row * column, 2) in [0, 1), far apart between neighbours.
 
-    A third of it is plain noise, so that no grid shows.
+    A third of it is plain noise, so that no grid is visible.
     """
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     shifts = rng.uniform(0, 512, (2, 2))
@@ -185,9 +187,9 @@ def _fraction(values: Floats) -> Floats:
 def light_centers(
     merged: MergedScene, centers: Centers, rng: np.random.Generator, shape: tuple[int, int]
 ) -> Floats:
-    """Light at pixel centres, averaged over neighbours on one surface: (pixel, lights + 3).
+    """Lighting at pixel centres, averaged over neighbours on one surface: (pixel, lights + 3).
 
-    The columns are the visible share of each light, then the indirect light in RGB; zero where the sky is.
+    The columns are the visible share of each light, then the indirect light in RGB; zero for sky.
     """
     lights = len(merged.scene.lights)
     values = np.zeros((shape[0] * shape[1], lights + 3), np.float32)  # visible shares, then RGB

@@ -1,6 +1,6 @@
 """A scene to render: items (mesh, material, label, instance), lights and a sky, merged into flat arrays.
 
-The merged scene keeps everything per face, so that one gather per attribute serves all hits of a picture.
+The merged scene stores all attributes per face, so that one lookup per attribute serves all hits of a picture.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ class Item:
     """A mesh in the world with one material.
 
     Attributes:
-        mesh: in world coordinates.
+        mesh: the mesh in world coordinates.
         label: semantic class.
         instance: number of its thing; 0 for the surroundings.
-        local: (V, 3) metres, where a vertex lies in its texture; None for the world position.
+        local: (V, 3) metres, positions of the vertices in the texture; None for their positions in the world.
         normals: (F, 3, 3) at the corners; None to compute them from the mesh.
     """
 
@@ -37,12 +37,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that a picture shows.
+    """All items, lights and the sky of a picture.
 
     Attributes:
         items, lights, sky: see the classes.
-        ambient: linear RGB added to the light that reaches every surface from afar, for closed rooms.
-        reach: metres beyond which a wall counts as a distant light for the indirect light.
+        ambient: linear RGB added to the light that reaches every surface from a distance, for closed rooms.
+        reach: distance in metres beyond which a wall counts as a distant light in the indirect light.
     """
 
     items: Sequence[Item]
@@ -57,9 +57,9 @@ class MergedScene:
 
     Attributes:
         normals, locals: (F, 3, 3) at the corners of each face.
-        axis: (F,) the coordinate along which a face is projected onto its texture plane.
+        axis: (F,) the axis along which a face is projected onto its texture plane.
         material, label, instance: (F,) per face.
-        mean_color: (M, 3) of each material, linear.
+        mean_color: (M, 3) mean linear colour of each material.
     """
 
     def __init__(self, scene: Scene) -> None:

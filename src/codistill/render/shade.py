@@ -1,8 +1,8 @@
-"""Light at surface points: soft shadows, highlights, one gathered bounce (with occlusion) and mirror images.
+"""Compute the light at surface points: soft shadows, highlights, one bounce of indirect light, mirror reflections.
 
-Per pixel centre one shadow ray per light and one ray over the hemisphere, which brings the sky's light or that of the
-surface it meets: ambient occlusion with colour. These noisy answers are averaged between neighbours on the same
-surface (`denoise.py`) before the texture is applied.
+At each pixel centre one shadow ray per light is cast, and one ray in a random direction of the hemisphere. The latter
+returns the light of the sky or of the surface that it hits, which amounts to ambient occlusion with colour. These noisy
+values are averaged over neighbours on the same surface (`denoise.py`) before the texture is applied.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from codistill.render.surface import Surface
 from codistill.render.trace import Hits
 
 SHADOW_OFFSET = np.float32(2e-3)
-"""Metres by which secondary rays leave the surface: no surface shadows itself."""
+"""Offset in metres of the origins of secondary rays from the surface, so that no surface shadows itself."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Lighting:
     """Light that reaches N surface points.
 
     Attributes:
-        visibility: (N, L) share of each light that is seen, 0 or 1 before the average.
-        indirect: (N, 3) light from everywhere else, as a multiple of the reflectance.
+        visibility: (N, L) visible share of each light, 0 or 1 before averaging.
+        indirect: (N, 3) indirect light, which is multiplied by the reflectance.
     """
 
     visibility: Floats
@@ -34,12 +34,12 @@ class Lighting:
 
 
 def shadow_origins(surface: Surface) -> Floats:
-    """Points just above the surface, where secondary rays start."""
+    """Origins of secondary rays, just above the surface."""
     return surface.position + surface.normal * (SHADOW_OFFSET + surface.width * np.float32(0.3))[:, None]
 
 
 def gather(merged: MergedScene, surface: Surface, squares: list[Floats]) -> Lighting:
-    """One shadow ray per light and one hemisphere ray per point.
+    """Cast one shadow ray per light and one hemisphere ray per point.
 
     Args:
         squares: (N, 2) stratified uniform numbers; one array per light, then one for the hemisphere.
@@ -49,7 +49,7 @@ def gather(merged: MergedScene, surface: Surface, squares: list[Floats]) -> Ligh
     visibility = np.zeros((len(origins), len(scene.lights)), np.float32)
     for number, light in enumerate(scene.lights):
         directions, distance = light.sample(origins, squares[number])
-        # A ball of light ends its rays before its own surface.
+        # Rays to a spherical light end before the light's own surface.
         own = 0.0 if light.position is None else 1.1 * light.radius
         lit = np.flatnonzero(np.einsum("ij,ij->i", directions, surface.normal) > 0)
         blocked = merged.tracer.blocked(origins[lit], directions[lit], distance[lit] - np.float32(own))
@@ -60,10 +60,10 @@ def gather(merged: MergedScene, surface: Surface, squares: list[Floats]) -> Ligh
 
 
 def far_light(merged: MergedScene, origins: Floats, directions: Floats, ambient: Floats) -> Floats:
-    """Light (N, 3) that comes along rays: the sky, or the mean colour of what is hit, roughly lit.
+    """Light (N, 3) that arrives along rays: from the sky, or from the hit surface in its mean colour, roughly lit.
 
-    Near hits are darkened, since they lie in corners and under things, where light is blocked as well; beyond
-    `scene.reach` metres they count as evenly lit by `ambient`.
+    Near hits are darkened, because they lie in corners and under things, where light is blocked too. Hits beyond
+    `scene.reach` metres count as evenly lit by `ambient`.
     """
     hits = merged.tracer.first_hits(origins, directions)
     out = np.empty_like(directions)
@@ -75,7 +75,7 @@ def far_light(merged: MergedScene, origins: Floats, directions: Floats, ambient:
     openness = np.clip(distance / np.float32(merged.scene.reach), 0.0, 1.0) * 0.75 + 0.1  # (hit,) 0.1 to 0.85
     light = rough_light(merged, hits, rows, origins[rows], directions[rows])
     color = merged.mean_color[material]
-    glow = np.minimum(merged.emission[material], 3.0)  # bounded: few rays, else fireflies
+    glow = np.minimum(merged.emission[material], 3.0)  # bounded: a few rays would else give bright dots
     out[rows] = color * (light + ambient) * openness[:, None] + color * glow[:, None]
     return out
 
@@ -83,7 +83,7 @@ def far_light(merged: MergedScene, origins: Floats, directions: Floats, ambient:
 def rough_light(
     merged: MergedScene, hits: Hits, rows: NDArray[np.intp], origins: Floats, directions: Floats
 ) -> Floats:
-    """Light (rows, 3) at hit points from sky and lights, without shadow rays."""
+    """Light (rows, 3) at hit points, from sky and lights, without shadow rays."""
     normal = merged.normals[hits.face[rows], 0]
     flip = np.einsum("ij,ij->i", normal, directions) > 0  # seen from behind
     normal = np.where(flip[:, None], -normal, normal)
@@ -99,7 +99,7 @@ def rough_light(
 def combine(
     merged: MergedScene, surface: Surface, albedo: Floats, normal: Floats, lighting: Lighting
 ) -> Floats:
-    """Linear RGB (N, 3) of surface points: reflected light, highlights and own emission."""
+    """Linear RGB (N, 3) of surface points: reflected light, highlights and emission."""
     material = merged.material[surface.face]
     gloss = np.asarray([m.gloss for m in merged.materials], np.float32)[material]
     shininess = np.asarray([m.shininess for m in merged.materials], np.float32)[material]
@@ -122,7 +122,7 @@ def _highlight(towards: Floats, view: Floats, normal: Floats, gloss: Floats, shi
 
 
 def mirror(merged: MergedScene, surface: Surface, normal: Floats, color: Floats, albedo: Floats) -> Floats:
-    """Colours (N, 3) with the mirror image of the surroundings mixed in, where the material has one."""
+    """Colours (N, 3) blended with the mirror reflection of the surroundings, for materials that reflect."""
     material = merged.material[surface.face]
     strength = np.asarray([m.mirror for m in merged.materials], np.float32)[material]
     rows = np.flatnonzero(strength > 0)

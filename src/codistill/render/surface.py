@@ -1,4 +1,4 @@
-"""From ray hits to shaded surface points: position, normal, texture colour and relief."""
+"""Compute surface points from ray hits: position, normal, texture colour and relief."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from codistill.render.scene import MergedScene
 from codistill.render.trace import Hits
 
 PLANES = np.array([[1, 2], [0, 2], [0, 1]])
-"""The two coordinates that remain when a face is projected along x, y or z."""
+"""The two coordinates that remain if a face is projected along x, y or z."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Surface:
     Attributes:
         position, normal: (N, 3); the normal faces the ray.
         view: (N, 3) unit direction towards the eye.
-        local: (N, 3) texture position. face: (N,) index.
-        width: (N,) metres that a pixel covers on the surface.
+        local: (N, 3) position in the texture.
+        face: (N,) index of the face.
+        width: (N,) width of a pixel on the surface, in metres.
     """
 
     position: Floats
@@ -41,7 +42,7 @@ def surface_points(
     """The points hit by the rays `rows`.
 
     Args:
-        origins, directions: (rows, 3) or origins (3,), of those rays.
+        origins, directions: origins and directions of those rays, (rows, 3); origins may be (3,).
         angle: width of a pixel at distance 1.
     """
     face, u, v = hits.face[rows], hits.u[rows][:, None], hits.v[rows][:, None]
@@ -60,7 +61,7 @@ def surface_points(
 
 
 def by_material(material: NDArray[np.int16]) -> list[tuple[int, NDArray[np.intp]]]:
-    """(material, rows) for each material that occurs."""
+    """Pairs (material, rows) for each material that occurs."""
     order = np.argsort(material, kind="stable")
     found, starts = np.unique(material[order], return_index=True)
     return [(int(m), rows) for m, rows in zip(found, np.split(order, starts[1:]), strict=True)]

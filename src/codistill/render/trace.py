@@ -1,4 +1,4 @@
-"""Ray queries through Embree: origins and directions (N, 3) in, first hits or visibility out."""
+"""Ray queries with Embree: origins and directions (N, 3) in, first hits or visibility out."""
 
 from dataclasses import dataclass
 from typing import Any

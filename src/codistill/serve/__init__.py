@@ -1,7 +1,15 @@
-"""The live page and its REST API: one process, one port, one perception; see docs/live.md.
+"""The server of the live page and its REST API: one process, one port, one perception; see docs/live.md.
 
-`settings` what is allowed · `app` the ASGI application · `tabs` a browser tab's WebSocket · `messages`, `packets` what
-travels · `intake` bytes to pixels · `worker` the one thread that computes · `answers`, `clouds` a scene as arrays for a
-browser · `rest` `/v1` · `guard`, `body_limit`, `patience` who is let in, and for how long · `meters` Prometheus ·
-`pages`, `samples` what ships with the package · `run` the server.
+settings                        the limits of a server
+app                             the ASGI application
+tabs                            the WebSocket of a browser tab
+messages, packets               the messages of client and server
+intake                          bytes of pictures to pixels
+worker                          the one thread that computes
+answers, clouds                 a scene as arrays for a browser
+rest                            the REST API under `/v1`
+guard, body_limit, patience     access control, limits of requests, limits of connections
+meters                          Prometheus metrics
+pages, samples                  files and pictures that ship with the package
+run                             starts the server
 """

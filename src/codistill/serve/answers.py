@@ -1,8 +1,9 @@
-"""A scene as one packet for a browser: maps reduced, in few bits; clouds and bodies quantized; numbers in the header.
+"""Encode a scene as one packet for a browser: reduced maps, quantized point clouds and bodies, numbers in the header.
 
-In: a `Scene` with its answers computed, and what the tab asked for. Out: a `Packet`, whose arrays are called HEAD/IMAGE
-(`depth/0`), and whose header says of what kind each head's answer is. A browser makes all colours by itself, so the
-class and the metres under the pointer cost nothing. Heads of other kinds send the picture that they draw.
+In: a `Scene` with its answers computed, and what the tab asked for. Out: a `Packet`, whose arrays are named HEAD/IMAGE
+(`depth/0`), and whose header says the kind of each head's answer. The browser computes all colours itself, so that it
+can show the class and the depth under the pointer without a request. Heads of other kinds send the picture that they
+draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 MAX_MATCHES = 400
 UNSURE = 0.2
-"""Share of two views' points that are left out: those with the least confidence."""
+"""Share of the points of two views that are left out, those of lowest confidence."""
 
 DEPTH_STEPS = 65535
-"""The greatest value of a depth map on the way; 0 is unknown."""
+"""The largest value of an encoded depth map; 0 means unknown."""
 
 TOGETHER = "two_view"
 """The kind of heads that see several pictures of one place together."""
@@ -34,7 +35,7 @@ KINDS = {"segmentation": "segmentation", "depth": "depth", "normals": "normals",
     "knn": "labels",
     "linear": "labels",
 }
-"""Kinds of answers that the page knows, by task; answers of other tasks are pictures."""
+"""Kinds of answers that the page supports, by task; answers of other tasks are sent as pictures."""
 
 
 def kind_of(task: str) -> str:
@@ -44,10 +45,10 @@ def kind_of(task: str) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a tab wants of a scene; see `messages.See`.
+    """What a tab asks for in a scene; see `messages.See`.
 
     Attributes:
-        kinds: of the wanted heads, by name.
+        kinds: kinds of the wanted heads, by the heads' names.
         faces: whether the triangles of bodies are wanted too.
     """
 
@@ -63,10 +64,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class _Place:
-    """A head's answer for a picture, on its way into a packet.
+    """A head's answer on a picture, to be written into a packet.
 
     Attributes:
-        rows, columns: of a map that are kept.
+        rows, columns: rows and columns of a map that are kept.
     """
 
     packet: Packet
@@ -81,7 +82,7 @@ class _Place:
         return self.scene.answer(self.name, self.number)
 
     def kept(self, values: np.ndarray) -> np.ndarray:
-        """The kept rows and columns of a map: itself where that is all of them, as in most streams."""
+        """The kept rows and columns of a map; no copy is made if all are kept, as in most streams."""
         for axis, chosen in enumerate((self.rows, self.columns)):
             if len(chosen) < values.shape[axis]:
                 values = values.take(chosen, axis)
@@ -92,12 +93,12 @@ class _Place:
 
 
 def scene_packet(scene: "Scene", asked: Asked, about: dict[str, Any]) -> Packet:
-    """The packet of a scene.
+    """Encode a scene as a packet.
 
     Args:
-        scene: with the wanted answers.
-        asked: what the tab wants.
-        about: goes into the header as it is (`id`).
+        scene: a scene with the wanted answers.
+        asked: what the tab asked for.
+        about: further entries of the header (`id`).
     """
     packet = Packet(about | {"type": "scene"})
     packet.header["images"] = [
@@ -115,7 +116,7 @@ def scene_packet(scene: "Scene", asked: Asked, about: dict[str, Any]) -> Packet:
 
 
 def similar_packet(maps: Sequence[Float[np.ndarray, "row column"]], about: dict[str, Any]) -> Packet:
-    """Cosines of every patch to one, per picture, as bytes: 0 is -1 or no answer, 255 is 1."""
+    """Packet of every patch's cosine similarity to one patch, per picture, as bytes: 0 is -1 or NaN, 255 is 1."""
     packet = Packet(about | {"type": "similar"})
     for number, cosines in enumerate(maps):
         values = np.nan_to_num(np.asarray(cosines, dtype=np.float32), nan=-1.0)
@@ -142,7 +143,7 @@ def _image(packet: Packet, scene: "Scene", asked: Asked, number: int) -> dict[st
 
 
 def places(sides: tuple[int, int], edge: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns to keep of a map, so that its longer side is at most `edge`: centres of equal parts."""
+    """Rows and columns to keep, so that a map's longer side is at most `edge`: the centres of equal parts."""
     rows, columns = (min(side, max(1, round(side * edge / max(sides)))) for side in sides)
     row = ((np.arange(rows) + 0.5) * sides[0] / rows).astype(np.int64)
     column = ((np.arange(columns) + 0.5) * sides[1] / columns).astype(np.int64)
@@ -181,7 +182,7 @@ def _depth(place: _Place) -> dict[str, Any]:
 
 def _normals(place: _Place) -> dict[str, Any]:
     kept = place.kept(np.asarray(place.answer.normals)) * np.float32(127.0)
-    if not np.isfinite(kept.sum()):  # one pass over all of them where, as nearly always, none is unknown
+    if not np.isfinite(kept.sum()):  # the sum is finite if, as nearly always, no normal is unknown
         kept = np.nan_to_num(kept, posinf=0.0, neginf=0.0)
     place.add(np.rint(kept, out=kept).clip(-127.0, 127.0, out=kept).astype(np.int8))
     return {}
@@ -213,10 +214,10 @@ def _picture(place: _Place) -> dict[str, Any]:
 
 
 def _cloud(scene: "Scene", asked: Asked, number: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Points of a picture and their colours; None where nothing that the tab wants has some.
+    """Points of a picture and their colours; None if no answer that the tab wants has points.
 
-    Two views of one place have points in the first camera's frame. Depth has each picture's own: those of the first are
-    shown alone.
+    The points of two views of one place are in the first camera's frame. Points from depth are in the frame of each
+    picture's own camera, so only those of the first picture are shown.
     """
     together = asked.named(TOGETHER) if len(scene) > 1 else []
     if together:
@@ -269,4 +270,4 @@ _ANSWERS: dict[str, Callable[[_Place], dict[str, Any]]] = {
     "labels": _labels,
     "picture": _picture,
 }
-"""How the answer of each kind travels."""
+"""Function that encodes the answer of each kind."""

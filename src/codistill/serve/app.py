@@ -1,4 +1,4 @@
-"""The application: page, WebSocket, REST, and what guards them.
+"""The ASGI application: page, WebSocket, REST API, and the middleware that protects them.
 
 In: a perception and settings. Out: an ASGI application.
 
@@ -30,11 +30,11 @@ DESCRIPTION = "One encoder pass per picture, every answer: segmentation, depth, 
 
 
 def create_app(perception: "Perception", settings: ServeSettings) -> FastAPI:
-    """The application of a server.
+    """Create the application of a server.
 
     Args:
         perception: encoder and heads.
-        settings: what the server allows.
+        settings: limits of the server.
     """
     samples = Samples()
     looker = Looker(perception, settings, samples)

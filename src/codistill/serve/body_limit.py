@@ -1,6 +1,7 @@
-"""The limits of a request's body: bytes, and the seconds in which it must have come.
+"""ASGI middleware that limits a request's body: its bytes, and the seconds in which it must arrive.
 
-An ASGI middleware. A body that says it is too long is refused unread; one that lies is cut off at the limit.
+A body whose Content-Length exceeds the limit is refused unread. A body that is longer than it says is cut off at the
+limit.
 """
 
 import asyncio
@@ -14,17 +15,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class _RefusedError(Exception):
-    """Ends the application's reading."""
+    """Raised to stop the application from reading the body."""
 
 
 @dataclass
 class _Request:
-    """One request under way.
+    """State of one request.
 
     Attributes:
-        until: time of the event loop by which the body must have come.
-        refusal: status, reason and text, once a limit is passed.
-        answered: whether an answer has begun.
+        until: time of the event loop by which the body must have arrived.
+        refusal: status, reason and text, once a limit is exceeded.
+        answered: whether the response has begun.
     """
 
     until: float
@@ -35,13 +36,13 @@ class _Request:
 
 
 class BodyLimit:
-    """The middleware. What the application answers after a refusal, having read a part of a body, is not sent.
+    """The middleware. After a refusal, the application's own response, made from a part of the body, is not sent.
 
     Args:
-        app: what it guards.
-        max_body: bytes.
-        seconds: from the request's start to the end of its body.
-        refused: is told reason and text of every refusal (`body`, `slow`).
+        app: the application.
+        max_body: largest number of bytes of a body.
+        seconds: time allowed from the request's start to the end of its body.
+        refused: called with reason (`body`, `slow`) and text of every refusal.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class BodyLimit:
         async def counting() -> Message:
             if request.refusal is not None:
                 raise _RefusedError
-            if request.ended:  # only "the client has left" can follow, at any time
+            if request.ended:  # only the client's disconnect can follow
                 return await receive()
             try:
                 async with asyncio.timeout_at(request.until):

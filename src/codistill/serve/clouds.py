@@ -1,4 +1,4 @@
-"""Points and bodies in 16 bits a coordinate: a third of floats, and finer than what they are made from."""
+"""Quantize points and bodies to 16 bits per coordinate, which is more precise than the predictions themselves."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, UInt16
 
 STEPS = 65535
 _ENOUGH = 4000
-"""Points that suffice for quantiles."""
+"""Number of points from which quantiles are computed."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Quantized:
     """Coordinates `low + values * step`, per axis.
 
     Attributes:
-        values: (point, axis).
-        low, step: metres.
+        values: integers, (point, axis).
+        low, step: offset and step of each axis, in metres.
     """
 
     values: UInt16[np.ndarray, "point 3"]
@@ -24,15 +24,15 @@ class Quantized:
     step: tuple[float, float, float]
 
     def about(self) -> dict[str, object]:
-        """What undoes it, for a packet's header."""
+        """The numbers that undo the quantization, for a packet's header."""
         return {"low": self.low, "step": self.step}
 
 
 def quantize(points: Float[np.ndarray, "point 3"]) -> Quantized:
-    """Points in metres, all finite, in 16 bits between the least and the greatest of each axis."""
+    """Quantize finite points in metres to 16 bits between the smallest and the largest value of each axis."""
     if not len(points):
         return Quantized(np.zeros((0, 3), np.uint16), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    axes = np.array(points.T, order="C")  # an axis in one piece: several times as fast as column by column
+    axes = np.array(points.T, order="C")  # each axis contiguous: several times as fast as strided columns
     low = axes.min(axis=1)
     axes -= low[:, None]
     step = np.maximum(axes.max(axis=1).astype(np.float64), 1e-6) / STEPS
@@ -44,11 +44,11 @@ def quantize(points: Float[np.ndarray, "point 3"]) -> Quantized:
 
 
 def on_surfaces(points: Float[np.ndarray, "point 3"], slope: float = 0.025) -> Bool[np.ndarray, " point"]:
-    """Which points of a depth map lie on surfaces, not in the air between one that is near and one that is far.
+    """Mask of the points of a depth map that lie on surfaces, not in the air between a near and a far surface.
 
     Args:
-        points: row by row, camera's frame.
-        slope: greatest change of depth to the next point of the row, as a share of it.
+        points: points in the camera's frame, row by row.
+        slope: largest change of depth to the next point of the row, relative to the depth.
     """
     depth = points[:, 2]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -62,11 +62,11 @@ def on_surfaces(points: Float[np.ndarray, "point 3"], slope: float = 0.025) -> B
 def without_outliers(
     points: Float[np.ndarray, "point 3"], share: float = 0.005
 ) -> Bool[np.ndarray, " point"]:
-    """Which points to show: finite, and not among the few far ones that would make the rest small.
+    """Mask of the points to show: finite ones, without the few distant outliers that would make the rest look small.
 
     Args:
-        points: in metres.
-        share: of points that may be left out at either end of each axis, where they lie far beyond the rest.
+        points: points in metres.
+        share: largest share of points to leave out at either end of each axis, if they lie far beyond the rest.
     """
     axes = np.ascontiguousarray(points.T)
     finite = np.asarray(np.isfinite(axes).all(axis=0))

@@ -1,4 +1,4 @@
-"""The packages of the extra `serve`, checked before anything is loaded."""
+"""Check that the packages of the extra `serve` are installed, before anything is loaded."""
 
 import importlib.util
 
@@ -8,7 +8,7 @@ PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_
 
 
 def check_extra() -> None:
-    """Raise MissingExtraError where a package is missing that the server needs."""
+    """Raise MissingExtraError if a package that the server needs is missing."""
     for name in PACKAGES:
         if importlib.util.find_spec(name) is None:
             raise MissingExtraError(name.replace("_", "-"), "serve", "codistill serve")

@@ -1,4 +1,4 @@
-"""What a perception is made of, for clients: encoder, heads, what they were trained on, licences, sizes; no paths."""
+"""Describe a perception for clients: encoder, heads, training data, licences, sizes, but no paths of the server."""
 
 import math
 import re
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 _PRIVATE = frozenset({"path", "paths", "encoder_path"})
 _FOLDERS = re.compile(r"(^|[:=,\s])/(?:[^/:,\s]+/)*")
-"""The folders of an absolute path: of `world:/data/worlds/w`, `world:w` is left."""
+"""Matches the folders of an absolute path; without them, `world:/data/worlds/w` becomes `world:w`."""
 
 RAMP_STEPS = 256
 
 
 def perception_facts(perception: "Perception") -> dict[str, Any]:
-    """Plain values: encoder, heads in order with the kind of their answers, and the text of its maker."""
+    """Plain values: the encoder, the heads in order with the kind of their answers, and the author's text."""
     described = public(perception.describe())
     heads = [{"name": name, "kind": kind_of(one["task"])} | one for name, one in described["heads"].items()]
     return {"about": described.get("about", ""), "encoder": described["encoder"], "heads": heads}
 
 
 def depth_ramp() -> str:
-    """The colours of depth from near to far, as in every other picture of codistill: RRGGBB, `RAMP_STEPS` times."""
+    """The colours of depth from near to far, as in all pictures of codistill: `RAMP_STEPS` times RRGGBB."""
     metres = np.exp(np.linspace(0.0, 1.0, RAMP_STEPS))[None]
     return depth_picture(metres, 1.0, math.e).tobytes().hex()
 
 
 def public(value: Any) -> Any:
-    """JSON values without the server's paths, and with null for NaN and infinities, which JSON does not have."""
+    """JSON values without the server's paths; NaN and infinities, which JSON lacks, become null."""
     if isinstance(value, dict):
         return {name: public(one) for name, one in value.items() if name not in _PRIVATE}
     if isinstance(value, list | tuple):

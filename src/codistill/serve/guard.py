@@ -1,8 +1,8 @@
-"""Who is let in: the name that a request was sent to, the site it comes from, and the token, before anything is read.
+"""ASGI middleware for access control: it checks the host name, the origin and the token before a request is read.
 
-An ASGI middleware around everything. Browsers let any page open WebSockets and post forms to any address: requests with
-the `Origin` of another site are refused, and no CORS header is ever sent. The token comes as `Authorization: Bearer`,
-or once as `/?token=…`, which leaves it in a cookie that scripts cannot read.
+It encloses the whole application. Browsers let any page open WebSockets and post forms to any address. Requests with
+the `Origin` of another site are therefore refused, and no CORS header is ever sent. The token is sent as
+`Authorization: Bearer`, or once as `/?token=…`, which stores it in a cookie that scripts cannot read.
 """
 
 import hmac
@@ -18,7 +18,7 @@ from codistill.serve.settings import ServeSettings
 
 COOKIE = "codistill_token"
 OPEN_PATHS = ("/healthz",)
-"""What needs no token."""
+"""Paths that need no token."""
 
 _HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
@@ -35,9 +35,9 @@ class Guard:
     """The middleware.
 
     Args:
-        app: what it guards.
-        settings: names, token.
-        refused: is told the reason of every refusal (`host`, `origin`, `token`).
+        app: the application.
+        settings: allowed host names and the token.
+        refused: called with the reason of every refusal (`host`, `origin`, `token`).
     """
 
     def __init__(self, app: ASGIApp, settings: ServeSettings, refused: Callable[[str, str], None]) -> None:
@@ -95,7 +95,7 @@ class Guard:
         return any(hmac.compare_digest(one.encode(), wanted) for one in shown)
 
     def _welcome(self, scope: Scope) -> RedirectResponse:
-        """Leave the token in a cookie, and take it out of the address."""
+        """Store the token in a cookie, and redirect to the address without it."""
         answer = RedirectResponse("/", 303)
         secure = scope.get("scheme") == "https"
         answer.set_cookie(COOKIE, self.settings.token or "", httponly=True, samesite="strict", secure=secure)

@@ -1,6 +1,7 @@
-"""A client's bytes to pixels, by way of every limit: size before decoding, then at most `max_edge` on the longer side.
+"""Decode a client's bytes to pixels within the limits: size before decoding, then `max_edge` on the longer side.
 
-A picture is what its first bytes say: names and types that a client sends are never looked at, and nothing is a path.
+The format is recognized by the first bytes. File names and types that a client sends are ignored, and never used as
+paths.
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ def read_picture(data: bytes, name: str, *, max_pixels: int, max_edge: int | Non
     """Upright pixels of an encoded image, reduced where its longer side is above `max_edge`.
 
     Raises:
-        DataError: for what is no image, is damaged, or has more pixels than allowed.
+        DataError: if the bytes are not an image, are damaged, or have more pixels than allowed.
     """
     header = read_header(data, name=name, max_pixels=max_pixels)
     sides = (header.height, header.width)

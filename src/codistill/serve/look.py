@@ -1,6 +1,6 @@
-"""Looks at pictures for tabs and requests: limits, perception, timings. In: a checked message. Out: a packet.
+"""Run the perception for tabs and REST requests, within the limits, and time it.
 
-Everything here but `hello` and `refused` runs in the worker's thread.
+In: a checked message. Out: a packet. Everything except `hello` and `refused` runs in the worker's thread.
 """
 
 import logging
@@ -29,10 +29,10 @@ LOG = logging.getLogger("codistill.serve")
 
 @dataclass(frozen=True)
 class Seen:
-    """What a tab has seen last.
+    """The last scene of a tab.
 
     Attributes:
-        has_faces: whether it was sent the triangles of the bodies.
+        has_faces: whether the tab has received the triangles of the bodies.
     """
 
     scene: "Scene"
@@ -40,12 +40,12 @@ class Seen:
 
 
 class Looker:
-    """A perception within a server's limits.
+    """A perception that is used within a server's limits.
 
     Args:
-        perception: what looks.
-        settings: limits.
-        samples: pictures that ship.
+        perception: encoder and heads.
+        settings: the limits.
+        samples: the shipped pictures.
     """
 
     def __init__(self, perception: "Perception", settings: ServeSettings, samples: Samples) -> None:
@@ -56,7 +56,7 @@ class Looker:
         self.kinds: dict[str, str] = {head["name"]: head["kind"] for head in self.facts["heads"]}
 
     def hello(self) -> dict[str, Any]:
-        """The first message of a tab: what there is, what it was trained on, and what is allowed."""
+        """First message to a tab: encoder and heads, their training data, samples, and limits."""
         limits = ("max_body", "max_pixels", "max_edge", "max_images", "max_fps", "max_points")
         return {
             "type": "hello",
@@ -68,15 +68,15 @@ class Looker:
         }
 
     def refused(self, reason: str, text: str) -> None:
-        """Count a refusal, and say it in the log."""
+        """Count a refusal, and log it."""
         self.meters.refused.labels(reason).inc()
         LOG.warning("refused (%s): %s", reason, text)
 
     def check_want(self, want: tuple[str, ...], pictures: int) -> tuple[str, ...]:
-        """The wanted answers that these pictures can have: two views want two.
+        """Those of the wanted answers that are possible with this number of pictures; two-view heads need two.
 
         Raises:
-            MessageError: for an unknown one.
+            MessageError: for an unknown answer.
         """
         for name in want:
             if name not in self.kinds:
@@ -84,17 +84,17 @@ class Looker:
         return tuple(name for name in want if self.kinds[name] != TOGETHER or pictures > 1)
 
     def read(self, picture: Picture, max_edge: int | None) -> Pixels:
-        """A picture's pixels; a sample's come from memory."""
+        """Pixels of a picture; samples are read from memory."""
         data = picture.data if picture.sample is None else self.samples.data(picture.sample)
         return read_picture(data, picture.name, max_pixels=self.settings.max_pixels, max_edge=max_edge)
 
     def look(self, wish: See, waited: float, before: Seen | None) -> tuple[Seen, Packet]:
-        """What a tab wants to see.
+        """Compute the scene that a tab asks for.
 
         Args:
-            wish: its message.
-            waited: seconds for its turn.
-            before: what it saw last.
+            wish: the tab's message.
+            waited: seconds for which it waited for its turn.
+            before: the last scene of the tab.
         """
         want = self.check_want(wish.want, len(wish.pictures))
         began = time.perf_counter()
@@ -119,10 +119,10 @@ class Looker:
         return Seen(scene, sent), packet
 
     def similar(self, wish: Similar, seen: Seen) -> Packet:
-        """Patches like one of the scene that a tab saw last.
+        """Similarity of all patches of the tab's last scene to one of them.
 
         Raises:
-            MessageError: for a patch that is not there.
+            MessageError: for a patch that does not exist.
         """
         scene = seen.scene
         if wish.image >= len(scene):
@@ -135,5 +135,5 @@ class Looker:
         return similar_packet(maps, about)
 
     def describe(self, wish: Describe, seen: Seen) -> Packet:
-        """The scene that a tab saw last, as JSON."""
+        """The tab's last scene as JSON."""
         return Packet({"type": "description", "id": wish.id, "scene": public(seen.scene.as_json())})

@@ -1,8 +1,8 @@
-"""A tab's messages, checked: text is JSON; binary is a JSON header (`packets.py`) and the pictures that it names.
+"""Parse and check a tab's messages: text is JSON; binary is a JSON header (`packets.py`), then the pictures it lists.
 
 {"type": "see", "id": 7, "images": [{"bytes": 48213, "name": "a.jpg"}, {"sample": "kitchen-1"}],
  "want": ["segmentation", "depth"], "points": 20000, "map_edge": 320}
-{"type": "similar", "id": 8, "image": 0, "row": 3, "column": 5}       the last scene's patches like this one
+{"type": "similar", "id": 8, "image": 0, "row": 3, "column": 5}       similarity to this patch in the last scene
 {"type": "describe", "id": 9}                                         the last scene as JSON
 {"type": "ping"}
 """
@@ -21,12 +21,12 @@ MAP_EDGES = (64, 1024)
 
 
 class MessageError(DataError):
-    """A message that is not in the protocol; the tab is told why, and stays open."""
+    """A message that violates the protocol. The tab receives the reason, and its connection stays open."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to look at: an encoded image, or the name of a shipped sample."""
+    """A picture to process: an encoded image, or the name of a shipped sample."""
 
     name: str
     data: bytes = b""
@@ -35,13 +35,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class See:
-    """Look at pictures.
+    """Request to process pictures.
 
     Attributes:
-        want: answers to compute, by name; the features always come.
-        points: of each cloud, at most; 0: no cloud.
+        want: names of the answers to compute; features are always computed.
+        points: largest number of points of each cloud; 0: no cloud.
         map_edge: longer side of class, depth and normal maps, in pixels.
-        steady: keep the colours of the features as they were in the last scene (frames of a stream).
+        steady: keep the PCA colours of the features as in the last scene (frames of a stream).
     """
 
     id: int
@@ -54,7 +54,7 @@ class See:
 
 @dataclass(frozen=True)
 class Similar:
-    """Compare a patch (row, column of the token grid) of one picture of the last scene with all patches."""
+    """Request to compare one patch (row, column of the token grid) of the last scene with all its patches."""
 
     id: int
     image: int
@@ -64,14 +64,14 @@ class Similar:
 
 @dataclass(frozen=True)
 class Describe:
-    """The last scene as JSON."""
+    """Request for the last scene as JSON."""
 
     id: int
 
 
 @dataclass(frozen=True)
 class Ping:
-    """Still there."""
+    """Message that keeps the connection alive."""
 
     id: int = 0
 
@@ -80,10 +80,10 @@ Message = See | Similar | Describe | Ping
 
 
 def parse_message(data: str | bytes, max_images: int) -> Message:
-    """A checked message.
+    """Parse and check a message.
 
     Raises:
-        MessageError: if anything about it is wrong; the text is for whoever wrote the client.
+        MessageError: if the message is wrong; the text is meant for the author of the client.
     """
     header, rest = _split(data)
     kind = header.get("type")

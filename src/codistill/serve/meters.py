@@ -1,4 +1,4 @@
-"""What a server counts, as Prometheus text: requests, seconds by stage, tabs, refusals by reason, memory."""
+"""Metrics of a server in Prometheus' text format: requests, seconds by stage, tabs, refusals by reason, memory."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -6,7 +6,7 @@ BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 3
 
 
 class Meters:
-    """Counters of one server; names carry units, as Prometheus wants them."""
+    """Metrics of one server; their names include units, as is the convention of Prometheus."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -28,5 +28,5 @@ class Meters:
             self.stages.labels(stage).observe(value)
 
     def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)

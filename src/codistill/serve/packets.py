@@ -1,10 +1,10 @@
-"""Arrays and a JSON header as one binary message, which a browser reads without a copy.
+"""One binary message from a JSON header and arrays, which a browser reads without a copy.
 
     bytes 0-3   length of the header, little-endian
-    header      JSON; its `blobs` say of each array: name, type, shape, offset, bytes, and whether it is deflated
+    header      JSON; `blobs` lists each array's name, type, shape, offset, bytes, and whether it is deflated
     arrays      each starts at a multiple of four bytes
 
-A client's messages have the same first two parts, then pictures one after the other (`messages.py`).
+A client's messages have the same first two parts, followed by the pictures, one after the other (`messages.py`).
 """
 
 import json
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 PREFIX = 4
 TYPES = {"uint8": "u1", "int8": "i1", "uint16": "<u2", "uint32": "<u4", "float32": "<f4"}
-"""Types that both sides know, as NumPy writes them."""
+"""Types that client and server support, in NumPy's notation."""
 
 _FAST = 1
 
 
 class Packet:
-    """A message under way: a header, and arrays by name."""
+    """A message to send: a header, and arrays by name."""
 
     def __init__(self, header: Mapping[str, Any]) -> None:
         self.header = dict(header)
@@ -35,9 +35,9 @@ class Packet:
         """Append an array.
 
         Args:
-            name: under which the browser finds it.
-            values: of one of the `TYPES`.
-            deflate: for class maps, which shrink to a tenth; noise is sent as it is.
+            name: name by which the browser finds the array.
+            values: an array of one of the `TYPES`.
+            deflate: compress the array. This is for class maps, which shrink to a tenth.
         """
         data = np.ascontiguousarray(values, dtype=TYPES[values.dtype.name]).tobytes()
         data = zlib.compress(data, _FAST) if deflate else data
@@ -48,14 +48,14 @@ class Packet:
         self._offset += len(data) + len(padding)
 
     def encode(self) -> bytes:
-        """The whole message."""
+        """The message as bytes."""
         header = json.dumps(self.header | {"blobs": self.blobs}, allow_nan=False).encode()
         header += b" " * (-(PREFIX + len(header)) % 4)
         return b"".join((len(header).to_bytes(PREFIX, "little"), header, *self._parts))
 
 
 def decode_packet(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The header and the arrays of a server's message, as the page reads them; for tests and other clients."""
+    """Read header and arrays of a server's message, as the page does; for tests and other clients."""
     start = PREFIX + int.from_bytes(data[:PREFIX], "little")
     header = json.loads(data[PREFIX:start])
     arrays = {}

@@ -1,4 +1,4 @@
-"""The page's own files, read once at the start: a request names one of them, and no path is made from it."""
+"""Serve the page's files, which are read once at the start, so that no path is ever made from a request."""
 
 import hashlib
 import mimetypes
@@ -21,7 +21,7 @@ class _File:
 
 
 def add_pages(app: FastAPI, samples: Samples) -> None:
-    """Give `app` the page at /, its files, the sample pictures, and the description of the API at /docs."""
+    """Add routes to `app`: the page at /, its files, the sample pictures, and the API's documentation at /docs."""
     files = {
         entry.name: _read(entry.name, entry.read_bytes()) for entry in _STATIC.iterdir() if entry.is_file()
     }

@@ -1,7 +1,7 @@
-"""Connections that say nothing or read nothing: closed after some seconds, or for newer ones.
+"""Close connections that send or read nothing, after some seconds or when newer ones need their place.
 
-uvicorn has a timeout between two requests of a connection, none for the first, and none for a client that does not
-read: one that opens connections and sends half a header, or takes half an answer, would keep them.
+uvicorn has a timeout between two requests of a connection, but none before the first request, and none for a client
+that does not read. A client that sends half a header, or reads half a response, could keep its connections forever.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ LOG = logging.getLogger("codistill.serve")
 
 
 class _Unread:
-    """Drops a connection whose client has not taken what was sent for some seconds."""
+    """Drops a connection whose client has not read what was sent for some seconds."""
 
     patience: float
     loop: asyncio.AbstractEventLoop
@@ -45,7 +45,7 @@ class _Unread:
 
 
 def patient_socket(settings: ServeSettings) -> type[WebSocketsSansIOProtocol]:
-    """uvicorn's WebSocket with a limit of seconds for a client that does not read."""
+    """uvicorn's WebSocket protocol with a time limit for clients that do not read."""
 
     class PatientSocket(_Unread, WebSocketsSansIOProtocol):
         patience = settings.seconds
@@ -58,7 +58,7 @@ def patient_socket(settings: ServeSettings) -> type[WebSocketsSansIOProtocol]:
 
 
 def patient_protocol(settings: ServeSettings) -> type[H11Protocol]:
-    """uvicorn's protocol with a limit of connections, and of seconds until a request's headers are whole."""
+    """uvicorn's HTTP protocol with a limit of connections, and a time limit until a request's headers are complete."""
 
     class PatientProtocol(_Unread, H11Protocol):
         patience = settings.seconds
@@ -107,7 +107,7 @@ def patient_protocol(settings: ServeSettings) -> type[H11Protocol]:
             self.transport.close()
 
         def _make_room(self) -> bool:
-            """Close the connection that has been silent for longest; False where all are in use."""
+            """Close the connection that has been silent for longest; returns False if all are in use."""
             silent: list[Any] = [one for one in self.connections if getattr(one, "deadline", None)]
             if not silent:
                 return False

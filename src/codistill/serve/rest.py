@@ -1,7 +1,7 @@
-"""REST beside the page: `POST /v1/see` and `/v1/features`, probes and metrics; the same scene, for programs.
+"""The REST API: `POST /v1/see` and `/v1/features`, probes and metrics; it gives programs the same scene as the page.
 
-A request waits for its turn like a tab; where too many wait already, 503 says when to come again. Bodies are multipart
-forms: `curl -F images=@a.jpg -F want=depth http://localhost:8000/v1/see`.
+A request waits for its turn like a tab. If too many requests wait already, the response 503 says when to retry. Bodies
+are multipart forms: `curl -F images=@a.jpg -F want=depth http://localhost:8000/v1/see`.
 """
 
 import io
@@ -63,7 +63,7 @@ _STATUS = {BusyError: 503, SlowError: 504}
 
 
 def add_rest(app: FastAPI, looker: Looker) -> None:
-    """Give `app` its REST routes."""
+    """Add the REST routes to `app`."""
 
     @app.post("/v1/see", responses=_RESPONSES, tags=["see"])
     async def see(

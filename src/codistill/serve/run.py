@@ -1,4 +1,4 @@
-"""Runs the server: warms up where asked, warns where others can connect, listens until it is stopped."""
+"""Run the server: optional warm-up, a warning if other machines can connect, then serve until it is stopped."""
 
 import socket
 import sys
@@ -25,11 +25,11 @@ def serve(perception: "Perception", settings: ServeSettings, *, warm: bool = Fal
 
     Args:
         perception: encoder and heads.
-        settings: what is allowed.
-        warm: look at two samples, with all heads, before anyone can connect.
+        settings: limits of the server.
+        warm: process two samples with all heads before accepting connections.
 
     Raises:
-        ConfigError: if the address cannot be had.
+        ConfigError: if the address cannot be bound.
     """
     perception.prepare()
     app = create_app(perception, settings)
@@ -42,7 +42,7 @@ def serve(perception: "Perception", settings: ServeSettings, *, warm: bool = Fal
 
 
 def uvicorn_config(app: "FastAPI", settings: ServeSettings) -> uvicorn.Config:
-    """How uvicorn runs the application: its own limits are this server's."""
+    """uvicorn's configuration for the application, with the limits of this server."""
     return uvicorn.Config(
         app,
         http=patient_protocol(settings),
@@ -59,7 +59,7 @@ def uvicorn_config(app: "FastAPI", settings: ServeSettings) -> uvicorn.Config:
 
 
 def warm_up(app: "FastAPI") -> dict[str, float]:
-    """Look at a pair and a picture with all heads; returns the seconds of the last look's stages."""
+    """Process a pair and a picture with all heads; returns the seconds by stage of the last one."""
     looker = app.state.looker
     seconds: dict[str, float] = {}
     for _ in range(WARM_ROUNDS):
@@ -71,10 +71,10 @@ def warm_up(app: "FastAPI") -> dict[str, float]:
 
 
 def listen(settings: ServeSettings) -> socket.socket:
-    """A socket that listens at the address of the settings.
+    """Open a socket that listens at the address of the settings.
 
     Raises:
-        ConfigError: if the address cannot be had.
+        ConfigError: if the address cannot be bound.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family)

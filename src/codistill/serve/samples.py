@@ -1,4 +1,7 @@
-"""Pictures and pairs that ship: rendered by `codistill world build`, so that no one's photographs are in them."""
+"""Sample pictures and pairs that ship with the package.
+
+They are rendered by `codistill world build`, so that the package contains no one's photographs.
+"""
 
 import json
 from dataclasses import asdict, dataclass
@@ -25,7 +28,7 @@ class Sample:
 
 
 class Samples:
-    """All of them, in memory: a client names one, and no path is made from that."""
+    """All samples, held in memory, so that no path is made from a name that a client sends."""
 
     def __init__(self) -> None:
         listed = json.loads((_FOLDER / "samples.json").read_text(encoding="utf-8"))
@@ -34,7 +37,7 @@ class Samples:
         self._data = {name: (_FOLDER / f"{name}.jpg").read_bytes() for name in names}
 
     def data(self, name: str) -> bytes:
-        """The encoded picture of a name.
+        """The encoded picture of that name.
 
         Raises:
             MessageError: for an unknown name.
@@ -44,5 +47,5 @@ class Samples:
         return self._data[name]
 
     def about(self) -> list[dict[str, Any]]:
-        """For the page."""
+        """The list of samples for the page."""
         return [asdict(entry) for entry in self.entries]

@@ -1,4 +1,4 @@
-"""What a server allows: where it listens, who may come, and the limits of everything that a client sends."""
+"""Settings of a server: its address, access control, and the limits of everything that a client sends."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 @dataclass(frozen=True, kw_only=True)
 class ServeSettings:
-    """Limits of a server; every one of them refuses, and none of them queues.
+    """Settings of a server. What exceeds a limit is refused, not queued.
 
     Attributes:
-        host, port: where to listen. Any host but this machine's own is reachable by others.
+        host, port: address to listen at. With any host but this machine's own, other machines can connect.
         names: host names of a proxy in front, besides the addresses that `host` stands for.
-        token: what a client must show; None: nothing.
-        max_body: bytes of one request or WebSocket message.
-        max_pixels: rows * columns of one picture.
-        max_edge: longer side, in pixels, to which the page's pictures are reduced before they are looked at.
-        max_images: pictures of one request.
-        max_fps: frames a second that one tab gets answered.
-        max_clients: tabs at one time.
-        max_waiting: REST requests that may wait for their turn.
-        max_connections: open connections of any kind.
-        seconds: of one request, waiting included.
-        first_seconds: until a client must have said something.
-        idle_seconds: for which a tab may be silent.
-        max_mistakes: wrong messages of a tab before it is sent away.
-        max_points: points of one cloud.
+        token: token that a client must send; None: none is needed.
+        max_body: largest number of bytes of one request or WebSocket message.
+        max_pixels: largest rows * columns of one picture.
+        max_edge: longer side, in pixels, to which the page's pictures are reduced before the encoder sees them.
+        max_images: largest number of pictures of one request.
+        max_fps: largest number of frames per second that are answered for one tab.
+        max_clients: largest number of tabs at one time.
+        max_waiting: largest number of REST requests that wait for their turn.
+        max_connections: largest number of open connections of any kind.
+        seconds: time limit of one request, including waiting.
+        first_seconds: time within which a client must send its first data.
+        idle_seconds: time for which a tab may be silent.
+        max_mistakes: number of wrong messages after which a tab is disconnected.
+        max_points: largest number of points of one cloud.
     """
 
     host: str = "127.0.0.1"
@@ -83,10 +83,10 @@ class ServeSettings:
 
     @property
     def allowed_names(self) -> tuple[str, ...] | None:
-        """Host names that a request may carry; None: any, where others are meant to connect.
+        """Host names that a request may have; None: any, if other machines are meant to connect.
 
-        A page of another site can make its own name point to this machine (DNS rebinding): a server for this machine
-        alone answers to this machine's names alone.
+        A page of another site can make its own name point to this machine (DNS rebinding). A server for this machine
+        only therefore accepts only this machine's names.
         """
         if self.is_local or self.names:
             return (*LOCAL_HOSTS, self.host, *self.names)

@@ -1,7 +1,7 @@
-"""A browser tab: one WebSocket, its newest wish of every kind, and the last scene that it saw.
+"""A browser tab: one WebSocket, its newest request of every kind, and its last scene.
 
-Two tasks per tab. One receives: a new wish of a kind replaces the one that waits (newest frame wins, nothing
-is queued). The other waits for its turn with the worker, and only then takes what the tab wants by now.
+There are two tasks per tab. One receives: a new request replaces a waiting one of the same kind (the newest frame wins,
+and nothing is queued). The other waits for its turn with the worker, and only then takes the newest request.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ class Tab:
     """One tab, from its first message to its last.
 
     Args:
-        socket: not yet accepted.
-        looker: looks at pictures.
-        number: of this tab, for the log.
+        socket: the WebSocket, not yet accepted.
+        looker: runs the perception.
+        number: number of this tab, for the log.
     """
 
     def __init__(self, socket: WebSocket, looker: Looker, number: int) -> None:
@@ -121,7 +121,7 @@ class Tab:
             await self._send(answer)
 
     def _newest(self) -> Wish:
-        """The wish whose turn it is; looking comes last, so that a click is answered between two frames."""
+        """The next request to compute; new pictures come last, so that a click is answered between two frames."""
         kind = min(self._wishes, key=("Describe", "Similar", "See").index)
         wish = self._wishes.pop(kind)
         if not self._wishes:
@@ -131,7 +131,7 @@ class Tab:
         return wish
 
     def _compute(self, wish: Wish, waited: float) -> bytes:
-        """In the worker's thread: a wish's answer, as it is sent."""
+        """Compute the bytes of a request's answer; runs in the worker's thread."""
         if isinstance(wish, See):
             self.seen, packet = self.looker.look(wish, waited, self.seen)
             return packet.encode()
@@ -155,7 +155,7 @@ class Tab:
         await self._send(json.dumps(message))
 
     async def _send(self, data: str | bytes) -> None:
-        """Send whole messages, one after the other; a tab that does not read them in time is dropped."""
+        """Send a message when earlier ones are sent; a tab that does not read in time is disconnected."""
         async with self._sending:
             if self.socket.application_state is not WebSocketState.CONNECTED:
                 raise WebSocketDisconnect(1006)
@@ -169,6 +169,6 @@ class Tab:
                 raise
 
     async def leave(self, code: int, reason: str, text: str) -> None:
-        """Close the connection from this side, and say why."""
+        """Close the connection from the server's side, and tell the client why."""
         self.looker.refused(reason, f"tab {self.number}: {text}")
         await self.socket.close(code, text[:100])

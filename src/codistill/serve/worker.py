@@ -1,7 +1,7 @@
-"""The one thread that computes, and the turns of those who wait for it.
+"""The one thread that computes, and the queue of those who wait for it.
 
-A turn comes in order of asking, and each tab asks once at a time, so tabs take turns. What is computed is asked for
-when the turn has come: by then a tab may have a newer frame, and the older one is gone (newest frame wins).
+Turns are given in the order of asking. Each tab asks for one turn at a time, so that tabs alternate. What to compute is
+determined only when the turn comes: by then a tab may have a newer frame, which has replaced the older one.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ Result = TypeVar("Result")
 
 
 class BusyError(CodistillError):
-    """Too many others wait, or waiting took too long."""
+    """Too many requests are waiting, or the wait took too long."""
 
 
 class SlowError(CodistillError):
-    """Computing took longer than one request may."""
+    """The computation took longer than one request may take."""
 
 
 class Worker:
-    """Computes one thing at a time.
+    """Runs one computation at a time.
 
     Args:
-        seconds: for waiting and computing together.
+        seconds: time limit for waiting and computing together.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -38,11 +38,11 @@ class Worker:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="codistill-serve")
 
     async def compute(self, prepare: Callable[[], Callable[[], Result]]) -> Result:
-        """Wait for a turn, ask `prepare` what there is to compute by then, and compute it in the thread.
+        """Wait for a turn, call `prepare`, which returns what to compute at that time, and compute it in the thread.
 
         Raises:
             BusyError: if the turn did not come in time.
-            SlowError: if it took too long; its end is awaited by the next turn, not by the caller.
+            SlowError: if the computation took too long. The next turn waits for its end; the caller does not.
         """
         until = time.monotonic() + self.seconds
         self.waiting += 1
@@ -71,13 +71,13 @@ class Worker:
         self.busy_since = None
         self._turn.release()
         if not future.cancelled():
-            future.exception()  # one whose caller has left is not reported again
+            future.exception()  # retrieve the error, so that asyncio does not log it when the caller has left
 
     def busy_seconds(self) -> float:
-        """For how long the present computation has been under way; 0 if there is none."""
+        """Seconds for which the present computation has been running; 0 if there is none."""
         since = self.busy_since
         return 0.0 if since is None else time.monotonic() - since
 
     def close(self) -> None:
-        """Let the thread end after what it computes."""
+        """Let the thread end after its present computation."""
         self._thread.shutdown(wait=False, cancel_futures=True)

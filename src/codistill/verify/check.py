@@ -1,4 +1,4 @@
-"""One numerical check against recorded numbers, as `codistill verify` prints it.
+"""One numerical check against recorded numbers, whose result `codistill verify` prints.
 
 In: computed and recorded values, and a tolerance. Out: a `CheckResult`.
 """
@@ -21,7 +21,7 @@ class CheckResult:
         difference: largest relative difference; NaN if nothing could be compared.
         tolerance: largest difference that passes.
         detail: shapes, the reason of a failure, or which file is missing.
-        status: `absent` means that the folder lacks the file: named, not counted.
+        status: `absent` means that the folder lacks the file; such a check is listed but not counted.
     """
 
     name: str
@@ -46,13 +46,13 @@ def failed(name: str, tolerance: float, reason: str) -> CheckResult:
 
 
 def judged(name: str, difference: float, tolerance: float, detail: str = "") -> CheckResult:
-    """The result for a difference that was computed; NaN fails."""
+    """The result for a computed difference; NaN fails."""
     status: CheckStatus = "passed" if difference <= tolerance else "failed"
     return CheckResult(name=name, difference=difference, tolerance=tolerance, detail=detail, status=status)
 
 
 def compare_numbers(name: str, got: float, expected: float, tolerance: float) -> CheckResult:
-    """Compare two numbers by |got - expected| / |expected| (absolute where the expected one is 0)."""
+    """Compare two numbers by |got - expected| / |expected| (by the absolute difference if the expected one is 0)."""
     difference = abs(got - expected) / (abs(expected) or 1.0)
     return judged(name, difference, tolerance, f"got {got!r}, expected {expected!r}")
 
@@ -60,7 +60,7 @@ def compare_numbers(name: str, got: float, expected: float, tolerance: float) ->
 def compare_tensors(name: str, got: Tensor, expected: Tensor, tolerance: float) -> CheckResult:
     """Compare two tensors by max |got - expected| / max |expected|, in fp64.
 
-    Shapes must agree. Integers and booleans are compared the same way: tolerance 0 asks for exactness.
+    Shapes must agree. Integers and booleans are compared the same way; tolerance 0 requires equality.
     """
     if got.shape != expected.shape:
         return failed(name, tolerance, f"shape {tuple(got.shape)}, expected {tuple(expected.shape)}")

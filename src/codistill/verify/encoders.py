@@ -1,6 +1,6 @@
 """Numerical checks of teachers' encoders against recorded numbers: MASt3R's encoder, Multi-HMR's backbone.
 
-In: released-layout files and what the published code computes from them; images are in each network's own
+In: files in the released layout, and the published code's outputs for them. Images are in each network's own
 normalization. Out: one `CheckResult` per recorded array.
 """
 
@@ -22,7 +22,7 @@ FORWARD_TOLERANCE = 5e-6
 
 @torch.inference_mode()
 def mast3r_checks(weights: Path, forward: Path) -> Iterator[CheckResult]:
-    """Normed tokens and patch positions of the first image of every recorded pair."""
+    """Check normed tokens and patch positions of the first image of every recorded pair."""
     encoder = _encoder(weights)
     recorded = load_file(forward)
     for name in sorted(recorded):
@@ -40,10 +40,10 @@ def mast3r_checks(weights: Path, forward: Path) -> Iterator[CheckResult]:
 
 @torch.inference_mode()
 def multihmr_checks(weights: Path, forward: Path) -> Iterator[CheckResult]:
-    """Normed patch tokens of the backbone."""
+    """Check normed patch tokens of the backbone."""
     recorded = load_file(forward)
     dim = recorded["backbone_tokens"].shape[-1]
-    # Recorded networks of a width that is no multiple of 64 have heads of 32 channels; released ones of 64.
+    # Recorded networks whose width is not a multiple of 64 have 32 channels per head; released ones have 64.
     encoder = _encoder(weights, None if dim % 64 == 0 else dim // 32)
     got = encoder.encode(recorded["image"], norm=True).patches
     yield compare_tensors(

@@ -1,4 +1,4 @@
-"""Models of `codistill bundle`: the files' hashes, and what encoder and heads answer to the computed picture."""
+"""Check models of `codistill bundle`: hashes of files, and outputs of encoder and heads on a computed picture."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from codistill.verify.suite import Part
 from codistill.weights.shipped import read_card
 
 TOLERANCE = 2e-3
-"""Relative to the largest number of a check: processors sum in other orders."""
+"""Tolerance relative to the largest number of a check; processors differ in the order of their sums."""
 
 
 def checks_of_model(card: Path) -> Iterator[CheckResult]:

@@ -1,4 +1,4 @@
-"""Numerical checks of everything about people against recorded numbers of the published implementations.
+"""Numerical checks of the human-mesh head and its metrics against recorded numbers of published implementations.
 
 In: recorded inputs, random weights and outputs. Out: one `CheckResult` per recorded quantity: outputs of
 Multi-HMR at given cells, and the person-matching and mesh metrics. Sizes and names are read from the files.
@@ -33,7 +33,7 @@ from codistill.weights.read import read_checkpoint
 
 FORWARD_TOLERANCE = 5e-6
 ROTATION_TOLERANCE = 1e-4
-"""Gram-Schmidt amplifies rounding."""
+"""Tolerance of rotations; larger, because Gram-Schmidt amplifies rounding."""
 METRIC_TOLERANCE = 5e-6
 
 Recorded = dict[str, Tensor]
@@ -41,16 +41,16 @@ Recorded = dict[str, Tensor]
 
 @torch.inference_mode()
 def check_network(weights: Path, forward: Path) -> Iterator[CheckResult]:
-    """Outputs of a Multi-HMR at the recorded cells of people."""
+    """Check the outputs of a Multi-HMR at the recorded cells of people."""
     recorded = load_file(forward)
     head = read_human_mesh(weights, read_checkpoint(weights)).build()
-    # Recorded networks of a width that is no multiple of 64 have heads of 32 channels; released ones of 64.
+    # Recorded networks whose width is not a multiple of 64 have 32 channels per head; released ones have 64.
     dim = head.config.encoder_dim
     num_heads = None if dim % 64 == 0 else dim // 32
     encoder = vit_from_weights(read_encoder_weights(weights, num_heads=num_heads))
     intrinsics = recorded["K"].clone()
     intrinsics[:, :2, 2] -= (
-        0.5  # published pixels start at the image's corner, ours at the first pixel's centre
+        0.5  # published pixel coordinates start at the image's corner, codistill's at the first pixel's centre
     )
     cells = PersonCells.of(*(recorded[f"person_{name}"] for name in ("image_index", "row", "col")))
     outputs = published_outputs(head(encoder.encode(recorded["image"], norm=True), intrinsics, cells))
@@ -66,7 +66,7 @@ def check_network(weights: Path, forward: Path) -> Iterator[CheckResult]:
 
 
 def published_outputs(output: HumanMeshOutput) -> Recorded:
-    """Our prediction under the published names, in the published shapes."""
+    """Convert codistill's prediction to the published names and shapes."""
     people, scores = output.people, score_from_logits(output.score_logits)
     return {
         "out/scores": scores[..., None],
@@ -85,7 +85,7 @@ def published_outputs(output: HumanMeshOutput) -> Recorded:
 
 
 def check_metrics(inputs: Path, expected_file: Path) -> Iterator[CheckResult]:
-    """Matched pairs and their order, exactly; detection scores; errors of every match and their means."""
+    """Check matched pairs and their order (exactly), detection scores, errors of every match and their means."""
     recorded, expected = load_file(inputs), json.loads(expected_file.read_text())
     stem = expected_file.stem
     matchings: list[PersonMatching] = []
@@ -105,7 +105,7 @@ def check_metrics(inputs: Path, expected_file: Path) -> Iterator[CheckResult]:
         predicted, truth = (recorded[f"{image}/{side}_vertices"] for side in sides)
         pairs = torch.tensor(matching.pairs, dtype=torch.int64).reshape(-1, 2)
         predicted, truth = predicted[pairs[:, 0]], truth[pairs[:, 1]]
-        # The recorded bodies are centred on their first vertex in place of the pelvis.
+        # The recorded bodies are centred on their first vertex instead of the pelvis.
         predicted, truth = (relative_to(points, points[:, 0]) for points in (predicted, truth))
         errors.append(mean_point_error(predicted, truth))
         aligned.append(aligned_point_error(predicted, truth))

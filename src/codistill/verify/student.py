@@ -34,7 +34,7 @@ _RUNG = re.compile(r"weights/heads\.([^.]+)\.(cls|patch)\.(\d+)\.layers\.0\.weig
 
 @torch.inference_mode()
 def forward_checks(student_file: Path, forward: Path) -> Iterator[CheckResult]:
-    """Encoder, blocks, projectors at every size of the file; the teacher's image; the resized position."""
+    """Check encoder, blocks and projectors at every size in the file, a teacher's image, and resized positions."""
     weights = read_student_weights(student_file)
     student, recorded = student_of_weights(weights), load_file(forward)
 
@@ -61,7 +61,7 @@ def forward_checks(student_file: Path, forward: Path) -> Iterator[CheckResult]:
 
 
 def _forward(student: Student, images: Tensor, size: str) -> dict[str, Tensor | None]:
-    """Everything recorded for one image size, by its recorded name."""
+    """Compute all quantities that are recorded for one image size, by their recorded names."""
     got: dict[str, Tensor | None] = {}
     encoder, depth = student.encoder, student.encoder.config.depth
     for norm, word in ((True, "norm"), (False, "nonorm")):
@@ -80,7 +80,7 @@ def _forward(student: Student, images: Tensor, size: str) -> dict[str, Tensor | 
 
 @torch.inference_mode()
 def ladder_checks(path: Path) -> Iterator[CheckResult]:
-    """Ladder projectors of every group (`all_blocks`, `chosen_blocks`, …) and teacher of the file."""
+    """Check the ladder projectors of every group (`all_blocks`, `chosen_blocks`, …) and teacher in the file."""
     recorded = load_file(path)
     for group in sorted({key.split("/")[0] for key in recorded}):
         part = {k.removeprefix(f"{group}/"): v for k, v in recorded.items() if k.startswith(f"{group}/")}

@@ -1,6 +1,6 @@
-"""Keys of released students: the name each tensor has here, and whole listings at real size.
+"""Checks of the keys of released students: listings of all names and shapes at full size.
 
-In: `keys_dune_vitARCHPATCH_PIXELS.json`, names and shapes. Out: one result a listing.
+In: `keys_dune_vitARCHPATCH_PIXELS.json`, names and shapes. Out: one result per listing.
 """
 
 import json
@@ -21,7 +21,7 @@ _LISTING = re.compile(r"keys_dune_vit([a-z]+)(\d+)_(\d+)\.json")
 
 
 def listing_checks(path: Path) -> Iterator[CheckResult]:
-    """A published student built at real size on the meta device: names and shapes of every tensor."""
+    """Build a published student at full size on the meta device, and check names and shapes of all tensors."""
     listing: dict[str, list[int]] = json.loads(path.read_text())
     name = f"listing: {path.name}"
     match = _LISTING.fullmatch(path.name)
@@ -42,7 +42,7 @@ def listing_checks(path: Path) -> Iterator[CheckResult]:
 
 
 def own_key(key: str) -> str:
-    """A released student's key as ours: no prefixes, no chunk index, our word for target statistics."""
+    """Translate a released student's key to codistill's: no prefixes, no chunk index, own name of statistics."""
     key = re.sub(r"^(module\.|_orig_mod\.)+", "", key)
     key = re.sub(r"^encoder\.blocks\.\d+\.(\d+)\.", r"encoder.blocks.\1.", key)
     return re.sub(r"^teacher_norms\.([^.]+)\.normalizers\.", r"target_statistics.\1.", key)

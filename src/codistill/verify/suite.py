@@ -1,7 +1,7 @@
-"""The runner of suites of numerical checks.
+"""Run suites of numerical checks.
 
-In: a suite's name and a folder. Out: the results of every part whose files exist; for the others the missing file is
-named and not counted.
+In: a suite's name and a folder. Out: the results of every part whose files exist. For other parts the missing file is
+listed, but not counted.
 """
 
 import importlib
@@ -23,12 +23,12 @@ SUITES = {
     "people": "codistill.verify.people:PARTS",
     "models": "codistill.verify.models:PARTS",
 }
-"""The parts of every suite."""
+"""The module and attribute that hold the parts of each suite."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Checks that need these files, given in this order; `*` matches any text, the same in all of them."""
+    """Checks that need these files, passed in this order; `*` matches any text, the same in all of them."""
 
     title: str
     files: tuple[str, ...]
@@ -36,10 +36,10 @@ class Part:
 
 
 def run_suite(name: str, folder: Path) -> Iterator[CheckResult]:
-    """The checks of one suite; a check that raises counts as failed, with the reason.
+    """Run the checks of one suite; a check that raises counts as failed, with the reason, and ends the suite.
 
     Raises:
-        DataError: if a file of the folder cannot be read at all.
+        DataError: if a file of the folder cannot be read.
     """
     module, attribute = SUITES[name].split(":")
     try:

@@ -1,8 +1,8 @@
 """Numerical checks of training against recorded trajectories: losses, coefficients, gradients, final weights.
 
-In: a student, fixed images and fixed raw teacher features, and the numbers the published code got from them. The
-student is trained by our objective and optimizer, with a bank that plays the features back. Out: one `CheckResult`
-per logged number and mode, the worst step, and one per mode for the weights after it.
+In: a student, fixed images and fixed raw teacher features, and the numbers that the published code computed from them.
+The student is trained with codistill's objective and optimizer, and a teacher bank that returns the recorded features.
+Out: one `CheckResult` per logged number and mode, for the worst step, and one per mode for the weights after training.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -47,14 +47,14 @@ _DOMAIN_WORDS = {
 
 
 class RecordedBank:
-    """A bank that plays back recorded raw teacher features, step by step."""
+    """A teacher bank that returns recorded raw features, step by step."""
 
     def __init__(self, record: Mapping[str, Any], inputs: Mapping[str, Tensor]) -> None:
         self.record, self.inputs, self.step = record, inputs, 0
 
     @property
     def domains(self) -> dict[str, str]:
-        """Each teacher's domain, told from its name; unknown names take the published order."""
+        """Each teacher's domain, from its name; unknown names get domains in the published order."""
         order = ("generic", "3d", "human")
         found: dict[str, str] = {}
         for place, name in enumerate(self.record["teachers"]):
@@ -70,13 +70,13 @@ class RecordedBank:
         return [{"name": name, "licence": "unknown"} for name in self.record["teachers"]]
 
     def to(self, device: Any) -> "RecordedBank":
-        """Nothing to move: recorded features stay on the host."""
+        """Do nothing: recorded features stay on the host."""
         return self
 
     def __call__(
         self, images: Tensor, rows: Mapping[str, Rows], views: StepViews | None = None
     ) -> dict[str, Tokens]:
-        """The features of the current step, on each teacher's rows."""
+        """The features of the current step, for each teacher's rows."""
         raw: dict[str, Tokens] = {}
         for name in self.record["teachers"]:
             patches = select_rows(self.inputs[f"{name}_patch_{self.step}"], rows[name])
@@ -90,7 +90,7 @@ class RecordedBank:
 
 
 def training_checks(student_file: Path, inputs_file: Path, record_file: Path) -> Iterator[CheckResult]:
-    """Every recorded mode of training, step by step, and the final weights, if recorded."""
+    """Check every recorded mode of training step by step, and the final weights, if recorded."""
     record, inputs = json.loads(record_file.read_text()), load_file(inputs_file)
     weights_file = record_file.with_name(WEIGHTS_FILE)
     final = load_file(weights_file) if weights_file.exists() else {}
@@ -107,7 +107,7 @@ def trajectory_checks(
     mode: str,
     final: Mapping[str, Tensor],
 ) -> Iterator[CheckResult]:
-    """Train as recorded; per quantity the largest difference over all steps, then the final weights."""
+    """Train as recorded; yields the largest difference of each quantity over all steps, then that of the weights."""
     student = student_of_weights(read_student_weights(student_file)).train()
     bank = RecordedBank(record, inputs)
     settings = record["modes"][mode]
@@ -177,7 +177,7 @@ def _train_step(
 
 @torch.no_grad()
 def _evaluate(objective: DistillationObjective, batch: Batch, total: int) -> dict[str, float]:
-    """A step in evaluation mode: statistics from the buffers, every coefficient 1."""
+    """Metrics of a step in evaluation mode: target statistics from the buffers, every coefficient 1."""
     full = DistillConfig(dropping=DroppingConfig(mode="none"), targets=objective.config.targets)
     evaluation = DistillationObjective(objective.trainable, objective.bank, full)
     evaluation.momentum = lambda step, total_steps: 0.0
@@ -187,7 +187,7 @@ def _evaluate(objective: DistillationObjective, batch: Batch, total: int) -> dic
 
 
 def _recorded_name(name: str) -> str:
-    """Our name of a logged number as the recorded one."""
+    """Translate codistill's name of a logged number to the recorded name."""
     fixed = {
         "gradient/mean": "grad_norm_mean",
         "gradient/max": "grad_norm_max",
@@ -216,7 +216,7 @@ def _keep_worst(
 
 
 def weight_checks(student: Student, mode: str, final: Mapping[str, Tensor]) -> Iterator[CheckResult]:
-    """Relative L2 distance of every trained tensor, without the key part of qkv biases, whose gradient is 0."""
+    """Check the largest relative L2 distance of a recorded tensor, without key biases, whose gradient is 0."""
     ours, worst = student.state_dict(), CheckResult(name="", difference=-1.0, tolerance=WEIGHT_TOLERANCE)
     recorded = {k.removeprefix(f"{mode}/"): v for k, v in final.items() if k.startswith(f"{mode}/")}
     if not recorded:

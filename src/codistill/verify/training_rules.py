@@ -1,6 +1,6 @@
-"""Rules of training in isolation: learning-rate schedules and lowest-loss dropping.
+"""Checks of single rules of training: learning-rate schedules and lowest-loss dropping.
 
-In: `schedules.json`, `dropping.json`. Out: one result a schedule, and one a number that dropping decides.
+In: `schedules.json`, `dropping.json`. Out: one result per schedule, and one per number that dropping determines.
 """
 
 import json
@@ -18,7 +18,7 @@ DROPPING_TOLERANCE = 2e-5
 
 
 def schedule_checks(path: Path) -> Iterator[CheckResult]:
-    """Recorded schedules `base=…;final=…;iters=…;warmup=…`, every value."""
+    """Check every value of the recorded schedules, which are named `base=…;final=…;iters=…;warmup=…`."""
     for text, values in json.loads(path.read_text()).items():
         p = {key: float(value) for key, value in (part.split("=") for part in text.split(";"))}
         got = warmup_cosine(p["base"], p["final"], int(p["iters"]), p["warmup"])
@@ -34,10 +34,10 @@ def schedule_checks(path: Path) -> Iterator[CheckResult]:
 
 
 def dropping_checks(path: Path) -> Iterator[CheckResult]:
-    """Recorded lowest-loss dropping: kept teachers, the loss, each teacher's share."""
+    """Check recorded lowest-loss dropping: kept teachers, the loss, each teacher's share."""
     record = json.loads(path.read_text())
     losses = torch.tensor(record["losses_teacher_by_image"])
-    # The worst teacher of an image has no draw; any number does for it.
+    # The teacher with an image's highest loss has no draw, since it is always kept; any number serves.
     draws = [
         [0.0 if draw is None else draw for draw in row] for row in record["uniform_draw_image_by_teacher"]
     ]

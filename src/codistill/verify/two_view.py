@@ -1,4 +1,4 @@
-"""Numerical checks of everything about two views against recorded numbers of the published implementations.
+"""Numerical checks of the two-view models and their metrics against recorded numbers of published implementations.
 
 In: recorded inputs, random weights and outputs. Out: one `CheckResult` per recorded quantity: network outputs of MASt3R
 and DUNE-MASt3R, losses, matches, Map-free scores, key listings. Sizes, names and heads are read from the files.
@@ -36,7 +36,7 @@ SCORE_TOLERANCE = 1e-6
 
 @torch.inference_mode()
 def check_mast3r(weights: Path, forward: Path) -> Iterator[CheckResult]:
-    """Both views' outputs of a MASt3R with its own encoder."""
+    """Check both views' outputs of a MASt3R with its own encoder."""
     encoder = vit_from_weights(read_encoder_weights(weights))
     head = read_two_view(weights, read_checkpoint(weights)).build()
 
@@ -48,7 +48,7 @@ def check_mast3r(weights: Path, forward: Path) -> Iterator[CheckResult]:
 
 @torch.inference_mode()
 def check_dune_mast3r(weights: Path, encoder_file: Path, forward: Path) -> Iterator[CheckResult]:
-    """Both views' outputs of the same decoder on a DUNE encoder; recorded images are in [-1, 1]."""
+    """Check both views' outputs of the same decoder on a DUNE encoder; recorded images are in [-1, 1]."""
     encoder: Encoder = vit_from_weights(read_encoder_weights(encoder_file))
     head: TwoViewHead = read_two_view(weights, read_checkpoint(weights)).build()
 
@@ -83,7 +83,7 @@ def _compare_forward(
 
 
 def check_mapfree(folder: Path) -> Iterator[CheckResult]:
-    """The benchmark's own scores of a recorded submission, at every recorded threshold."""
+    """Check the scores that the benchmark's own code gives to a recorded submission, at every recorded threshold."""
     expected = json.loads((folder / "expected.json").read_text())
     thresholds = {key: float(found[1]) for key in expected if (found := re.search(r"([\d.]+)px$", key))}
     splits = [path.parent.parent for path in sorted(folder.glob("*/*/poses.txt"))]
@@ -99,7 +99,7 @@ def check_mapfree(folder: Path) -> Iterator[CheckResult]:
 
 
 def check_listing(path: Path) -> Iterator[CheckResult]:
-    """Keys and shapes at real size, both ways: all are read, and the architecture read implies exactly these."""
+    """Check keys and shapes at full size: all are read, and the architecture read from them implies exactly these."""
     listing = {name: tuple(shape) for name, shape in json.loads(path.read_text()).items()}
     model = {name: torch.empty(shape, device="meta") for name, shape in listing.items()}
     weights = read_two_view(path, {"model": model})

@@ -1,7 +1,7 @@
-"""Two-view losses, and fast reciprocal matches.
+"""Checks of two-view losses and of fast reciprocal matching.
 
 In: `mast3r_loss_inputs.safetensors` with `mast3r_loss_expected.json`, `reciprocal_matching.safetensors`. Out: one
-result a loss, a number logged beside it, or an array of matched pixels.
+result per loss, per number logged with it, and per array of matched pixels.
 """
 
 import json
@@ -26,7 +26,7 @@ from codistill.verify.check import CheckResult, compare_numbers, compare_tensors
 
 LOSS_TOLERANCE = 1e-5
 POINTS = {1: "pts3d", 2: "pts3d_in_other_view"}
-"""What the points of either view are called in the files."""
+"""Names of each view's points in the files."""
 
 
 LOSSES: dict[str, tuple[Callable[..., TwoViewLoss], TwoViewLossConfig]] = {
@@ -36,11 +36,11 @@ LOSSES: dict[str, tuple[Callable[..., TwoViewLoss], TwoViewLossConfig]] = {
     "conf_infonce_proper": (matching_loss, TwoViewLossConfig()),
     "full_mast3r": (two_view_loss, TwoViewLossConfig()),
 }
-"""dict[str, Tensor] losses by name."""
+"""The losses by name."""
 
 
 def check_losses(inputs: Path, expected: Path) -> Iterator[CheckResult]:
-    """Every recorded loss, and the numbers logged beside it."""
+    """Check every recorded loss, and the numbers logged with it."""
     tensors = load_file(inputs)
     predictions = [recorded_prediction(tensors, view) for view in (1, 2)]
     truths = [recorded_truth(tensors, view) for view in (1, 2)]
@@ -86,7 +86,7 @@ def recorded_truth(tensors: dict[str, Tensor], view: int) -> ViewTruth:
 
 
 def check_matching(path: Path) -> Iterator[CheckResult]:
-    """Fast reciprocal nearest neighbours at every recorded subsampling: exact integers."""
+    """Check fast reciprocal nearest neighbours at every recorded subsampling; integers must be equal."""
     recorded = load_file(path)
     for name in sorted(recorded):
         match = re.fullmatch(r"subsample(\d+)/xy1", name)

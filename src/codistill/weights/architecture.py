@@ -1,4 +1,4 @@
-"""An encoder's architecture in our JSON files: a `ViTConfig`, or the `NetworkConfig` of a network of timm."""
+"""The encoder's architecture in codistill's JSON files: a `ViTConfig`, or the `NetworkConfig` of a timm network."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -11,7 +11,7 @@ from codistill.weights.layout_vit import check_vit
 from codistill.weights.state import StateDict
 
 TYPES: dict[str, type[ViTConfig] | type[NetworkConfig]] = {"vit": ViTConfig, "timm": NetworkConfig}
-"""By the entry `type`; files without one hold a vision transformer."""
+"""Configuration classes by the JSON entry `type`; files without that entry hold a vision transformer."""
 
 
 def architecture_fields(config: ViTConfig | NetworkConfig) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def architecture_fields(config: ViTConfig | NetworkConfig) -> dict[str, Any]:
 
 
 def config_from_fields(values: Mapping[str, Any], where: str) -> ViTConfig | NetworkConfig:
-    """The configuration in one of our JSON files.
+    """Read the configuration in one of codistill's JSON files.
 
     Raises:
         CheckpointError: for an unknown type, or an unknown, missing or wrong field.
@@ -43,10 +43,12 @@ def config_from_fields(values: Mapping[str, Any], where: str) -> ViTConfig | Net
 
 
 def check_encoder(state: StateDict, config: ViTConfig | NetworkConfig, chunked: bool = False) -> None:
-    """Check that a file has exactly the tensors of a vision transformer; networks of timm check theirs when loaded.
+    """Check that a file has exactly the tensors of a vision transformer.
+
+    Networks of timm are not checked here but when they are loaded.
 
     Raises:
-        CheckpointError: naming the differences.
+        CheckpointError: if names or shapes differ; the text lists the differences.
     """
     if isinstance(config, ViTConfig):
         check_vit(state, config, chunked)

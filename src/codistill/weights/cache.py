@@ -1,7 +1,7 @@
-"""Finding known weights on this machine: a name in, a path out.
+"""Find known weights on this machine: a name in, a path out.
 
-Searched in this order: the caller's path, the cache folder (`files/places.py`), the folders in `CODISTILL_WEIGHTS`, the
-network (unless `CODISTILL_OFFLINE=1`).
+The order of the search is: the caller's path, the cache folder (`files/places.py`), the folders in `CODISTILL_WEIGHTS`,
+the network (unless `CODISTILL_OFFLINE=1`).
 """
 
 import os
@@ -22,7 +22,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 
 def weights_folders() -> list[Path]:
-    """The user's own folders of weights, from `CODISTILL_WEIGHTS` (several: separated as in PATH)."""
+    """The user's own folders of weights, from `CODISTILL_WEIGHTS` (several are separated as in PATH)."""
     return [Path(part).expanduser() for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part]
 
 
@@ -31,14 +31,14 @@ def is_offline() -> bool:
 
 
 def find_weights(name: str, *, path: str | Path | None = None) -> Path:
-    """The file (or export folder) of known weights, fetched if it is not on this machine.
+    """Find the file (or export folder) of known weights; it is downloaded if it is not on this machine.
 
     Args:
         name: a known name or alias, see `known.KNOWN`.
-        path: a file to use instead of looking for one.
+        path: a file to use instead of searching.
 
     Raises:
-        CheckpointError: for an unknown name, or if it is not found, listing the places searched.
+        CheckpointError: for an unknown name, or if nothing is found; the text lists the places searched.
     """
     known = known_weights(name)
     if path is not None:
@@ -62,10 +62,12 @@ def find_weights(name: str, *, path: str | Path | None = None) -> Path:
 
 
 def named_weights(text: str) -> Path:
-    """Weights as they were named: a path as it is, of a model that ships its folder, of known weights their file.
+    """Path of weights that are given as an existing path, the name of a shipped model, or the name of known weights.
+
+    Any other text is returned as a path, which may not exist.
 
     Raises:
-        CheckpointError: if known weights are not found. A path may not exist.
+        CheckpointError: if known weights are not found.
     """
     path = Path(text).expanduser()
     if path.exists():

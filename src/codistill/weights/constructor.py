@@ -1,7 +1,7 @@
-"""Reading the constructor text that MASt3R and DUSt3R files carry instead of a configuration.
+"""Read the constructor text that MASt3R and DUSt3R files contain instead of a configuration.
 
 In: text such as `AsymmetricMASt3R(enc_depth=24, depth_mode=('exp', -inf, inf))`. Out: the name and arguments as plain
-values. The text is parsed, never evaluated: its bare `inf` is no Python literal either.
+values. The text is parsed, never evaluated. The name `inf` is accepted, although it is not a Python literal.
 """
 
 import ast
@@ -24,11 +24,11 @@ class Constructor:
 
 
 def parse_constructor(text: str, where: str = "args.model") -> Constructor:
-    """The name and keyword arguments in the text of one constructor call.
+    """Parse the name and keyword arguments of one constructor call.
 
     Args:
         text: e.g. `Net(a=1, b=('exp', -inf, inf), c=[1.5, None], d='x')`.
-        where: origin of the text for errors, e.g. the file and the entry.
+        where: origin of the text, for errors, e.g. the file and the entry.
 
     Raises:
         CheckpointError: if the text is anything but one call with literal keyword arguments.
@@ -61,7 +61,7 @@ def _key(keyword: ast.keyword) -> str:
 
 
 def _value(node: ast.expr) -> Any:
-    """A literal, a container of literals, or a signed number, `inf` and `nan` included."""
+    """Value of a literal, a container of literals, or a signed number, including `inf` and `nan`."""
     match node:
         case ast.Constant(value=value):
             return value

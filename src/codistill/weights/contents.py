@@ -1,6 +1,6 @@
 """Content of a weights file of any layout: one encoder, or a student with projectors and target statistics.
 
-Tensors stay as in the file (dtype included, possibly memory-mapped).
+Tensors keep the file's dtype and may be memory-mapped.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from codistill.nn.vit import ViTConfig
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, TokenKind
 
 TargetMoments = dict[str, dict[TokenKind, tuple[Tensor, ...]]]
-"""Per teacher and token kind: mean and standard deviation, each (channel,); a rotation (channel, channel) after them
+"""Per teacher and token kind: mean and standard deviation, each (channel,), followed by a rotation (channel, channel)
 where the targets were rotated (PHI-S)."""
 
 STD_FLOOR = 1e-3
@@ -26,12 +26,12 @@ class EncoderWeights:
     """A vision transformer, with exactly the tensors of `VisionTransformer(config)`, or a network of timm.
 
     Attributes:
-        config: the architecture, read from the tensors or (networks of timm) our JSON.
-        tensors: by the network's names.
+        config: the architecture, read from the tensors or (for networks of timm) from the JSON.
+        tensors: tensors by their names in the network.
         layout: the kind of file, e.g. `dinov2`.
         name: the known name, or the file's stem.
         mean, std: the normalization the network was trained with.
-        licence: of the weights; starts with "unknown" where neither the file nor its name tells.
+        licence: licence of the weights; starts with "unknown" where neither the file nor its name says it.
         extra: other entries of the file, as plain values (training arguments, iteration, notes).
     """
 
@@ -50,9 +50,9 @@ class EncoderWeights:
         return sum(tensor.numel() for tensor in self.tensors.values())
 
     def at_image_size(self, image_size: int) -> "EncoderWeights":
-        """The same weights with another native square size.
+        """The same weights for another native square size.
 
-        A learned positional embedding is resized once, bicubically by size (as in the second training stage).
+        A learned position embedding is resized once, bicubically by size (as in the second training stage).
 
         Raises:
             ConfigError: if `image_size` is not a multiple of the patch size.
@@ -79,12 +79,13 @@ class StudentWeights:
         encoder: its encoder.
         projectors: per teacher, tensors by their name within that teacher's projector: `blocks.0.…`, `linear.…`
             (transformer) or `{kind}.{block}.layers.{0,2}.…` (ladder, MLP).
-        statistics: the teachers' target statistics; they decide which token kinds are targets.
-        std_floor: lower bound of their standard deviations, where a target is divided by one.
-        teachers: per teacher, in order: at least `name`, `dim`, `kinds`; `licence`, `domain` … if in the file.
-        proj_args: the file's arguments of the projectors (released files: `num_heads` … or nothing).
-        iteration: optimizer steps done, or None.
-        recipe: of its training, or None.
+        statistics: the teachers' target statistics; they determine which token kinds are targets.
+        std_floor: lower bound of a standard deviation by which targets are divided.
+        teachers: one description per teacher, in order: at least `name`, `dim`, `kinds`; `licence`, `domain` … if in
+            the file.
+        proj_args: arguments of the projectors in the file (released files: `num_heads` … or nothing).
+        iteration: number of optimizer steps done, or None.
+        recipe: recipe of its training, or None.
     """
 
     encoder: EncoderWeights

@@ -1,7 +1,7 @@
-"""Fetching one file: an address in, a checked file at its place out; interrupted downloads resume.
+"""Download one file: an address in, a checked file at its path out; interrupted downloads resume.
 
-Bytes arrive in `NAME.partial`, which is renamed once it is whole and its SHA-256 is right. Processes that need the same
-file wait for the one that fetches it.
+Bytes are written to `NAME.partial`, which is renamed once it is complete and its SHA-256 is right. Processes that need
+the same file wait for the one that downloads it.
 """
 
 import http.client
@@ -28,7 +28,7 @@ from codistill.version import __version__
 CHUNK = 1 << 20
 TIMEOUT_S = 60.0
 ATTEMPTS = 4
-"""Connections before the download gives up; each resumes where the last one stopped."""
+"""Number of connections before the download fails; each resumes where the last one stopped."""
 
 
 class UnreachableError(CheckpointError):
@@ -39,16 +39,16 @@ class UnreachableError(CheckpointError):
 
 
 def download(url: str, target: Path, *, sha256: str | None = None, label: str = "") -> Path:
-    """Fetch a file to `target`, or return at once if it exists.
+    """Download a file to `target`, or return at once if it exists.
 
     Args:
         url: its address (http, https or file).
         target: its path. The folder is created.
-        sha256: expected hash; None: unchecked.
-        label: beside the progress bar.
+        sha256: expected hash; None: not checked.
+        label: text beside the progress bar.
 
     Raises:
-        CheckpointError: if it cannot be fetched or written, or has another hash. A part that arrived stays in
+        CheckpointError: if it cannot be downloaded or written, or has another hash. The received part stays in
             `NAME.partial`, so that the same call resumes; after a wrong hash it is deleted.
     """
     if target.exists():
@@ -70,7 +70,7 @@ def download(url: str, target: Path, *, sha256: str | None = None, label: str = 
 
 
 def _fetch(url: str, partial: Path, label: str) -> None:
-    """Fill `partial` to the end of the file, over several connections if need be."""
+    """Fill `partial` to the end of the file, over several connections if necessary."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task(label, total=None)
@@ -97,7 +97,7 @@ def _fetch(url: str, partial: Path, label: str) -> None:
 
 
 def _fetch_once(url: str, partial: Path, progress: Progress, task: TaskID) -> int | None:
-    """One connection: append what is missing. Returns the whole file's size, None if the server does not tell."""
+    """Append what is missing, over one connection. Returns the file's size, None if the server does not say it."""
     have = _size(partial)
     headers = {"User-Agent": f"codistill/{__version__}", "Accept-Encoding": "identity"}
     if have:
@@ -108,7 +108,7 @@ def _fetch_once(url: str, partial: Path, progress: Progress, task: TaskID) -> in
         if error.code != 416 or not have:
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":
-            return have  # it is whole already
+            return have  # it is complete already
         partial.unlink()  # longer than the file on the server: start again
         return _fetch_once(url, partial, progress, task)
     with response:

@@ -1,11 +1,11 @@
-"""Our export folder, written and read: what a run ends with, and what `codistill convert` makes of any layout.
+"""Write and read the export folder, which a run ends with, and to which `codistill convert` converts any layout.
 
-    encoder.safetensors       the encoder's tensors; its header repeats config.json, so the file alone loads as well
+    encoder.safetensors       the encoder's tensors; its header repeats config.json, so that the file loads alone too
     config.json               architecture, normalization, licence, recipe, teachers and their licences
     projectors.safetensors    (students) projectors and target statistics
 
-Reading returns bit for bit what was written. A folder appears whole or not at all: it is written under another name and
-renamed.
+Reading returns bit for bit what was written. The folder is written under another name and then renamed, so that it is
+never incomplete.
 """
 
 import json
@@ -37,7 +37,7 @@ FORMAT = "codistill-export"
 FORMAT_VERSION = 1
 CONFIG, ENCODER, PROJECTORS = "config.json", "encoder.safetensors", "projectors.safetensors"
 HUB_ENCODER, HUB_CARD = "model.safetensors", "README.md"
-"""In folders for the Hugging Face hub, which expects these names: the encoder, and what there is to say of it."""
+"""File names that the Hugging Face hub expects: the encoder's tensors, and the model card."""
 
 
 def write_export(
@@ -51,10 +51,10 @@ def write_export(
     """Write weights as an export folder.
 
     Args:
-        folder: to make. Its parents are made too.
+        folder: the folder to create, with its parents.
         weights: an encoder, or a student with its projectors.
-        recipe: of the weights: a name or plain data; None keeps that of `weights`.
-        teachers: their descriptions (name, dim, kinds, licence, domain …); None keeps those of `weights`.
+        recipe: recipe of the weights: a name or plain data; None keeps that of `weights`.
+        teachers: descriptions of the teachers (name, dim, kinds, licence, domain …); None keeps those of `weights`.
         overwrite: replace an existing export. Anything else is never replaced.
 
     Returns:
@@ -118,10 +118,10 @@ def is_export(folder: str | Path) -> bool:
 
 
 def read_export(folder: str | Path) -> EncoderWeights | StudentWeights:
-    """What `write_export` wrote, bit for bit: a student where there are projectors, else an encoder.
+    """Read what `write_export` wrote, bit for bit: a student if there are projectors, else an encoder.
 
     Raises:
-        CheckpointError: naming the file, the key, what was expected, what was found.
+        CheckpointError: for a damaged export; the text says the file, the key, what was expected, what was found.
     """
     folder = Path(folder).expanduser()
     config = read_json(folder / CONFIG)
@@ -147,7 +147,7 @@ def read_export(folder: str | Path) -> EncoderWeights | StudentWeights:
 
 
 def read_export_file(state: StateDict, header: Mapping[str, str]) -> EncoderWeights | None:
-    """The encoder in an `encoder.safetensors` outside of its folder; None for other files."""
+    """The encoder in a single `encoder.safetensors`, without its folder; None for other files."""
     if header.get("format") != FORMAT or "config" not in header:
         return None
     where = f"{state.path}: header"
@@ -188,7 +188,7 @@ def _encoder(state: StateDict, config: Mapping[str, Any], where: str) -> Encoder
 
 
 def read_normalization(value: Any, where: str) -> dict[str, Any]:
-    """`mean` and `std` from JSON; ImageNet's if missing.
+    """Read `mean` and `std` from JSON; ImageNet's if missing.
 
     Raises:
         CheckpointError: if they are not three numbers each.
@@ -203,7 +203,7 @@ def read_normalization(value: Any, where: str) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> Any:
-    """Plain data as JSON values; anything else as its text."""
+    """Convert plain data to JSON values; anything else becomes its text."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
@@ -216,7 +216,7 @@ def as_json(value: Any) -> Any:
 
 
 def _refuse_unless_export(folder: Path, overwrite: bool) -> None:
-    """Refuse to replace anything but an export alone in its folder, and that unless asked to."""
+    """Raise unless `folder` holds only an export and `overwrite` is set."""
     other = (
         []
         if not folder.is_dir()

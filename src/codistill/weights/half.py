@@ -1,4 +1,7 @@
-"""Weights in half precision, as models are shipped: a quarter of a percent of a value is lost at most."""
+"""Weights in half precision, as models are shipped.
+
+The relative rounding error is at most 2⁻¹¹ (0.05 %) in fp16's normal range, from 6.1e-5 to 65504.
+"""
 
 from dataclasses import replace
 
@@ -12,11 +15,11 @@ from codistill.weights.contents import EncoderWeights, StudentWeights
 def half(
     weights: EncoderWeights | StudentWeights, *, name: str | None = None, licence: str | None = None
 ) -> EncoderWeights | StudentWeights:
-    """The weights in fp16; target statistics keep their precision.
+    """Round weights to fp16; target statistics keep their precision.
 
     Args:
-        weights: to round.
-        name, licence: replace those of the weights.
+        weights: the weights to round.
+        name, licence: replace the name and licence of the weights.
 
     Raises:
         CheckpointError: if a value does not fit into fp16.
@@ -34,7 +37,7 @@ def half(
 
 
 def rounded(tensor: Tensor, name: str) -> Tensor:
-    """A floating-point tensor in fp16, another one as it is.
+    """Round a floating-point tensor to fp16; other tensors are returned as they are.
 
     Raises:
         CheckpointError: if a finite value becomes infinite.

@@ -1,7 +1,7 @@
-"""A folder as the Hugging Face hub expects a model: config.json, model.safetensors, README.md with a card.
+"""Write a model folder in the Hugging Face hub's format: config.json, model.safetensors, and the model card README.md.
 
-It is an export under the hub's names (`weights/export.py` reads both), so that `load_encoder(FOLDER)` takes it, and
-whoever knows `PyTorchModelHubMixin` finds what it writes: the state dict, the constructor's arguments as JSON, a card.
+It is an export under the hub's file names. `weights/export.py` reads both, so that `load_encoder(FOLDER)` accepts it.
+The content is that of `PyTorchModelHubMixin`: the state dict, the constructor's arguments as JSON, and a model card.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import CONFIG, ENCODER, HUB_CARD, HUB_ENCODER, write_export
 
 HUB_FILES = (CONFIG, HUB_ENCODER, "projectors.safetensors", HUB_CARD)
-"""All that such a folder may hold."""
+"""All files that such a folder may hold."""
 
 
 def write_hub_folder(
@@ -24,9 +24,9 @@ def write_hub_folder(
     """Write a model's folder.
 
     Args:
-        folder: to make.
+        folder: the folder to create.
         weights: an encoder, or a student with its projectors.
-        overwrite: replace a folder that holds nothing else.
+        overwrite: replace an existing folder if it holds no other files.
 
     Raises:
         CheckpointError: if the folder exists and may not be replaced, or cannot be written.
@@ -48,7 +48,7 @@ def write_hub_folder(
 
 
 def model_card(config: Mapping[str, Any]) -> str:
-    """The card of a model from its `config.json`, with the hub's metadata on top."""
+    """The text of a model card, from the model's `config.json`, starting with the hub's metadata."""
     name, licence, made = str(config["name"]), str(config["licence"]), config["architecture"]
     is_network = made.get("type") == "timm"
     family = "timm" if is_network else "vision-transformer"

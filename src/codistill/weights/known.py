@@ -1,7 +1,7 @@
 """Published weights by name: where they are, under which licence, and their SHA-256 where one is known.
 
-Nothing here touches the network. Addresses are the publishers' own; several independent projects record the same hashes
-of DINOv2 and MASt3R files; NAVER publishes none for DUNE and Multi-HMR, so those are None.
+Nothing here uses the network. Addresses are the publishers' own. The hashes of DINOv2 and MASt3R files are recorded
+alike by several independent projects; NAVER publishes none for DUNE and Multi-HMR, so those are None.
 """
 
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ class KnownWeights:
     """One published file.
 
     Attributes:
-        name: for the user, like `aliases`.
+        name: the name for users; `aliases` are further ones.
         url: the publisher's address.
-        licence: of the weights.
-        size: of the download, approximately; empty where unknown.
-        sha256: of the file; None where none is published.
+        licence: licence of the weights.
+        size: approximate size of the download; empty where unknown.
+        sha256: hash of the file; None where none is published.
         content: e.g. an encoder, a student.
-        homepage: with the licence and the terms.
+        homepage: page with the licence and the terms.
         patch_size: pixels per token of its encoder along each axis.
         commercial: whether the licence allows commercial use.
     """
@@ -56,7 +56,7 @@ class KnownWeights:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names: the name, the aliases, the published file's stem."""
+        """All names: the name, the aliases, and the stem of the published file."""
         return tuple(dict.fromkeys((self.name, *self.aliases, PurePath(self.filename).stem)))
 
 
@@ -153,10 +153,10 @@ def _by_any_name() -> dict[str, KnownWeights]:
 
 
 def known_weights(name: str) -> KnownWeights:
-    """The known file of that name, alias or published stem (upper and lower case are alike).
+    """Find a known file by name, alias or published stem; upper and lower case are not distinguished.
 
     Raises:
-        CheckpointError: listing the known names and the nearest.
+        CheckpointError: for an unknown name; the text lists the nearest and all known names.
     """
     if (found := find_known(name)) is None:
         raise CheckpointError(unknown_name("weights", name, KNOWN))
@@ -169,7 +169,7 @@ def find_known(name: str) -> KnownWeights | None:
 
 
 def known_stem(stem: str) -> KnownWeights | None:
-    """The known file of a stem: one of its names, perhaps followed by a number format."""
+    """The known file of a file's stem: one of its names, possibly followed by `_fp16`, `_pretrain` or the like."""
     stem = stem.lower()
     for tail in ("", "_fp16", "_fp32", "_bf16", "_pretrain"):
         if stem.endswith(tail) and (found := find_known(stem.removesuffix(tail))):

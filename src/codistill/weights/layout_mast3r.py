@@ -1,7 +1,7 @@
 """The encoder inside MASt3R, DUSt3R and CroCo v2 files: RoPE positions, no class token, no LayerScale.
 
 Sizes come from the tensors; heads, image size and the RoPE base from the constructor text in `args.model` (or CroCo's
-`croco_kwargs`), which is parsed, never evaluated. The two-view decoder beside it is not read here.
+`croco_kwargs`), which is parsed, never evaluated. The two-view decoder in the same file is not read here.
 """
 
 import re
@@ -23,7 +23,7 @@ PUBLISHED_SIZE = 512
 
 
 def constructor_arguments(state: StateDict) -> dict[str, Any]:
-    """The network's constructor arguments, from the file; empty where it has none.
+    """The network's constructor arguments in the file; empty where it has none.
 
     Raises:
         CheckpointError: if the text cannot be read.
@@ -39,7 +39,7 @@ def constructor_arguments(state: StateDict) -> dict[str, Any]:
 
 
 def encoder_name(name: str) -> str | None:
-    """A tensor's name in `VisionTransformer`, from that in the file; None for the decoder and the heads."""
+    """Translate a tensor's name in the file to that in `VisionTransformer`; None for the decoder and the heads."""
     if name.startswith("patch_embed."):
         return name
     for old, new in (("enc_blocks.", "blocks."), ("enc_norm.", "norm.")):
@@ -49,17 +49,17 @@ def encoder_name(name: str) -> str | None:
 
 
 def file_name(name: str) -> str:
-    """A tensor's name in the file, from that in `VisionTransformer`: the inverse of `encoder_name`."""
+    """Translate a tensor's name in `VisionTransformer` to that in the file: the inverse of `encoder_name`."""
     return re.sub(r"^(blocks|norm)\.", r"enc_\1.", name)
 
 
 def is_mast3r(state: StateDict) -> bool:
-    """Whether this is a MASt3R, DUSt3R or CroCo model with its encoder."""
+    """Whether a file holds a MASt3R, DUSt3R or CroCo model with its encoder."""
     return state.has("enc_blocks.0.norm1.weight") or state.has("enc_norm.weight", "patch_embed.proj.weight")
 
 
 def read_mast3r(state: StateDict, stated: Stated) -> EncoderWeights:
-    """The encoder in a MASt3R, DUSt3R or CroCo v2 file."""
+    """Read the encoder in a MASt3R, DUSt3R or CroCo v2 file."""
     arguments = constructor_arguments(state)
     position = str(arguments.get("pos_embed", "RoPE100"))
     rope = re.fullmatch(r"RoPE(\d+(?:\.\d+)?)", position)
@@ -93,7 +93,7 @@ def _whole_number(arguments: Mapping[str, Any], key: str, state: StateDict) -> i
 
 
 def _image_size(value: Any, patch: int, state: StateDict) -> int:
-    """The larger side as a multiple of the patch size."""
+    """The larger side, rounded down to a multiple of the patch size."""
     sides = value if isinstance(value, (tuple, list)) else (value,)
     if not sides or not all(isinstance(side, int) and 0 < side < 100_000 for side in sides):
         raise CheckpointError(
@@ -103,12 +103,12 @@ def _image_size(value: Any, patch: int, state: StateDict) -> int:
 
 
 def is_two_view_decoder(state: StateDict) -> bool:
-    """Whether this is the two-view decoder of DUNE, whose encoder is in another file."""
+    """Whether a file holds DUNE's two-view decoder, whose encoder is in another file."""
     return state.has("mast3r.decoder_embed.weight")
 
 
 def refuse_two_view_decoder(state: StateDict, stated: Stated) -> EncoderWeights:
-    """Raise: such a file has no encoder; the error names the one it belongs to."""
+    """Raise, because such a file has no encoder; the error names the encoder that it belongs to."""
     encoder = state.rest.get("dune_backbone_name", "a DUNE encoder")
     raise CheckpointError(
         f"{state.path}: holds a two-view decoder for the encoder {encoder!r}, and no encoder. "

@@ -1,8 +1,9 @@
-"""Distilled students: released DUNE and UNIC files, and the checkpoints of our own runs.
+"""Layout of distilled students: released DUNE and UNIC files, and the checkpoints of codistill's runs.
 
-Names: `encoder.*`; `projectors.{teacher}.*` or, for ladders, `heads.{teacher}.{kind}.{block}.layers.{0,2}.*`;
-`teacher_norms.{teacher}.normalizers.{kind}.{mean,std}` (released) or `target_statistics.{teacher}.{kind}.{mean,std}`
-(ours). Widths come from the tensors; teachers in the order of the file's `teachers` entry.
+Names of tensors: `encoder.*`; `projectors.{teacher}.*` or, for ladders,
+`heads.{teacher}.{kind}.{block}.layers.{0,2}.*`; `teacher_norms.{teacher}.normalizers.{kind}.{mean,std}` (released) or
+`target_statistics.{teacher}.{kind}.{mean,std}` (codistill's). Widths come from the tensors. Teachers have the order of
+the file's `teachers` entry.
 """
 
 import math
@@ -27,7 +28,7 @@ from codistill.weights.vit import encoder_width, infer_config, unchunked
 
 PREFIX = "encoder."
 AVERAGE = "average."
-"""In front of the names of a run's moving average of encoder and projectors, if any."""
+"""Prefix of the names of the moving average of encoder and projectors, which a run may keep."""
 STATISTICS = ("mean", "std", "rotation")
 
 _PROJECTOR = re.compile(r"projectors\.([^.]+)\.(.+)")
@@ -46,7 +47,7 @@ class _Parts:
 
 
 def is_student(state: StateDict) -> bool:
-    """Whether this is a student: an encoder under `encoder.`, with or without projectors."""
+    """Whether a file holds a student: an encoder under `encoder.`, with or without projectors."""
     return state.has(f"{PREFIX}patch_embed.proj.weight")
 
 
@@ -56,13 +57,13 @@ def read_student(
     config: ViTConfig | NetworkConfig | None = None,
     layout: str = "DUNE / UNIC student",
 ) -> StudentWeights:
-    """A student's encoder, projectors and target statistics.
+    """Read a student's encoder, projectors and target statistics.
 
     Args:
-        state: the whole file's tensors.
+        state: all tensors of the file.
         stated: the caller's facts about the encoder.
         config: the encoder's architecture, if known from the run or export.
-        layout: its name.
+        layout: name of the layout.
 
     Raises:
         CheckpointError: for missing or surplus keys, wrong shapes, teachers without a projector.
@@ -99,13 +100,13 @@ def read_student(
 
 
 def _encoder_tensors(state: StateDict, config: ViTConfig | NetworkConfig | None) -> tuple[StateDict, bool]:
-    """The encoder's tensors, and whether their blocks were in chunks; a network of timm may have blocks of its own."""
+    """The encoder's tensors, and whether its blocks were in chunks; names in a network of timm are not changed."""
     encoder = state.under(PREFIX)
     return (encoder, False) if isinstance(config, NetworkConfig) else unchunked(encoder)
 
 
 def averaged(state: StateDict) -> StateDict:
-    """The moving average in place of the weights that it follows, if the file has one."""
+    """Replace weights by their moving average, where the file has one."""
     followed = {name.removeprefix(AVERAGE) for name in state.tensors if name.startswith(AVERAGE)}
     return state.renamed(
         lambda name: (
@@ -115,14 +116,14 @@ def averaged(state: StateDict) -> StateDict:
 
 
 def _collect(state: StateDict) -> _Parts:
-    """Sort all tensors but the encoder's into projectors and statistics; others are an error."""
+    """Sort all tensors except the encoder's into projectors and statistics; any other tensor is an error."""
     parts = _Parts()
     surplus = []
     for name, tensor in state.tensors.items():
         if name.startswith(PREFIX):
             continue
         if match := _STATISTICS.fullmatch(name):  # teacher, kind, mean/std/rotation
-            kinds = parts.moments.setdefault(match[1] or match[2], {})  # released names, or ours
+            kinds = parts.moments.setdefault(match[1] or match[2], {})  # released name, or codistill's
             kinds.setdefault(match[3], {})[match[4]] = tensor
         elif match := _LADDER.fullmatch(name) or _PROJECTOR.fullmatch(name):
             parts.projectors.setdefault(match[1], {})[match[2]] = tensor
@@ -140,7 +141,7 @@ def _collect(state: StateDict) -> _Parts:
 def _moments(
     state: StateDict, teacher: str, kinds: Mapping[str, Mapping[str, Tensor]]
 ) -> dict[Any, tuple[Tensor, ...]]:
-    """(mean, std) or (mean, std, rotation) per token kind, checked to be of one length."""
+    """(mean, std) or (mean, std, rotation) per token kind, checked to have the same number of channels."""
     found = {}
     for kind, parts in kinds.items():
         shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
@@ -158,7 +159,7 @@ def _moments(
 def _teachers(
     state: StateDict, order: Any, projectors: Mapping[str, Mapping[str, Tensor]], moments: TargetMoments
 ) -> tuple[dict[str, Any], ...]:
-    """Teachers in order, with width, token kinds and, for known weights, the licence."""
+    """Descriptions of the teachers in order, with width, token kinds and, for known weights, the licence."""
     names = list(projectors)
     if isinstance(order, (list, tuple)) and sorted(map(str, order)) == sorted(names):
         names = [str(name) for name in order]
@@ -174,7 +175,7 @@ def _teachers(
 def _teacher(
     state: StateDict, name: str, projector: Mapping[str, Tensor], moments: Mapping[Any, tuple[Tensor, ...]]
 ) -> dict[str, Any]:
-    kinds = [kind for kind in ("cls", "patch") if kind in moments] or ["cls", "patch"]  # no statistics: both
+    kinds = [kind for kind in ("cls", "patch") if kind in moments] or ["cls", "patch"]  # default: both
     widths = {kind: _width(state, name, kind, projector, moments) for kind in kinds}
     dim, wide = widths.get("patch", widths[kinds[0]]), widths.get("cls")
     known = find_known(name)
@@ -194,10 +195,10 @@ def _width(
     projector: Mapping[str, Tensor],
     moments: Mapping[Any, tuple[Tensor, ...]],
 ) -> int:
-    """A teacher's width for a token kind: its statistics and its projector's last layers must agree on it.
+    """A teacher's width for a token kind, on which its statistics and its projector's last layers must agree.
 
-    Class tokens may have a last layer of their own, share one with the patches, or have none (a teacher's own pool of
-    predicted patches): so of a shared layer only the patches' width is certain.
+    Class tokens may have their own last layer, share one with the patches, or have none (if the teacher pools the
+    predicted patches). A shared layer therefore determines only the width of the patches.
     """
     apart = r"|linear_cls\.weight" if kind == "cls" else ""
     own = re.compile(rf"{kind}\.(\d+\.layers\.2|(mlp\.)?last)\.weight{apart}")
@@ -217,7 +218,7 @@ def _width(
 
 
 def heads_in_arguments(state: StateDict, args: Mapping[str, Any]) -> Stated:
-    """The heads of the size named in the file's training arguments, if it has the tensors' width."""
+    """Number of attention heads of the size named in the file's training arguments, if its width is the tensors'."""
     arch = args.get("enc_args")
     arch = arch.get("arch") if isinstance(arch, Mapping) else None
     named = VIT_SIZES.get(arch) if isinstance(arch, str) else None
@@ -229,7 +230,7 @@ def heads_in_arguments(state: StateDict, args: Mapping[str, Any]) -> Stated:
 
 
 def _disagreement(args: Mapping[str, Any], config: ViTConfig) -> str:
-    """A note on training arguments that contradict the tensors (which are used)."""
+    """A note on training arguments that contradict the tensors; the tensors are used."""
     arch = args.get("enc_args")
     arch = arch.get("arch") if isinstance(arch, Mapping) else None
     named = VIT_SIZES.get(arch) if isinstance(arch, str) else None
@@ -245,7 +246,7 @@ def _disagreement(args: Mapping[str, Any], config: ViTConfig) -> str:
 
 
 def with_teachers(weights: StudentWeights, described: Any) -> StudentWeights:
-    """The same student with the teachers' descriptions (licence, domain, encoder) of a run's or export's JSON."""
+    """The same student with its teachers' descriptions (licence, domain, encoder) from a run's or export's JSON."""
     said = {str(teacher.get("name")): teacher for teacher in described or () if isinstance(teacher, Mapping)}
     merged = tuple({**teacher, **said.get(teacher["name"], {})} for teacher in weights.teachers)
     names = [name for name in said if any(teacher["name"] == name for teacher in merged)]
@@ -255,10 +256,10 @@ def with_teachers(weights: StudentWeights, described: Any) -> StudentWeights:
 
 
 def read_std_floor(said: Mapping[str, Any], recipe: Any, where: str) -> float:
-    """The floor of target deviations in a run's or export's JSON; in older ones, its recipe's.
+    """Read the lower bound of target deviations from a run's or export's JSON; older ones have it in the recipe.
 
     Raises:
-        CheckpointError: if it is no positive number.
+        CheckpointError: if it is not a positive number.
     """
     floor = said.get("std_floor")
     if floor is None:
@@ -271,7 +272,7 @@ def read_std_floor(said: Mapping[str, Any], recipe: Any, where: str) -> float:
 
 
 def projector_tensors(weights: StudentWeights) -> dict[str, torch.Tensor]:
-    """The projectors and target statistics of a student, under the names of our own checkpoints."""
+    """The projectors and target statistics of a student, under the names of codistill's checkpoints."""
     tensors = {}
     for teacher, projector in weights.projectors.items():
         tensors.update({f"projectors.{teacher}.{name}": tensor for name, tensor in projector.items()})

@@ -1,7 +1,7 @@
-"""Files with one vision transformer under DINOv2's names: DINOv2, a DUNE encoder alone, Multi-HMR's backbone.
+"""Layouts with one vision transformer under DINOv2's names: DINOv2, DUNE's encoder alone, Multi-HMR's backbone.
 
-The tensors do not say how a positional embedding is resized. DINOv2 with registers resizes by size with antialiasing;
-DINOv2 without registers and every DUNE file (with blocks in chunks) by a scale factor with offset 0.1.
+The tensors do not say how the position embedding is resized. DINOv2 with registers resizes by size with antialiasing.
+DINOv2 without registers and every DUNE file (with blocks in chunks) resize by a scale factor with offset 0.1.
 """
 
 import logging
@@ -26,13 +26,13 @@ ANTIALIAS_RULE: dict[str, Any] = {"position_offset": 0.0, "position_antialias": 
 
 MULTIHMR_PREFIX = "backbone.encoder."
 TEACHER_PREFIX = "backbone."
-"""In front of the teacher's names in a DINOv2 training checkpoint."""
+"""Prefix of the teacher's tensors in a DINOv2 training checkpoint."""
 
 
 def name_and_licence(
     state: StateDict, released: str = "", known: KnownWeights | None = None
 ) -> dict[str, Any]:
-    """Name and licence of a file: of the known weights it matches, else its stem and "unknown"."""
+    """Name and licence of a file: those of the known weights it matches, else its stem and "unknown"."""
     known = known or known_stem(state.path.stem)
     if known is not None:
         return {"name": known.name, "licence": known.licence}
@@ -41,7 +41,7 @@ def name_and_licence(
 
 
 def plain_extra(state: StateDict) -> dict[str, Any]:
-    """The checkpoint's numbers, texts and training arguments, without optimizers and the like."""
+    """The checkpoint's numbers, texts and training arguments, without optimizer states and the like."""
     kept: dict[str, Any] = {}
     for key, value in state.rest.items():
         if isinstance(value, (str, int, float)):
@@ -57,7 +57,7 @@ def check_vit(state: StateDict, config: ViTConfig, chunked: bool = False) -> Non
     """Check that a file has exactly the tensors of `VisionTransformer(config)`.
 
     Raises:
-        CheckpointError: naming the differences.
+        CheckpointError: if names or shapes differ; the text lists the differences.
     """
     prefix = next((key.removesuffix(name) for name, key in state.names.items() if key.endswith(name)), "")
     chunk = "blocks.0." if chunked else "blocks."
@@ -65,17 +65,17 @@ def check_vit(state: StateDict, config: ViTConfig, chunked: bool = False) -> Non
 
 
 def is_dinov2(state: StateDict) -> bool:
-    """Whether these are a plain vision transformer's tensors under DINOv2's names and nothing else."""
+    """Whether a file holds only the tensors of a plain vision transformer under DINOv2's names."""
     return state.has("patch_embed.proj.weight", "pos_embed", "norm.weight")
 
 
 def read_dinov2(state: StateDict, stated: Stated) -> EncoderWeights:
-    """A DINOv2 file, the encoder of a DUNE student alone (registers, and blocks in chunks), or a look-alike.
+    """Read a DINOv2 file, the encoder of a DUNE student (registers, and blocks in chunks), or a file with such names.
 
-    Many networks have these names: DINO, MAE, DeiT, timm's. Facts that are not in the tensors must be stated, be in the
-    file's metadata, or follow from its known name or hash. Two kinds of file come from DINOv2's code only, and are
-    treated as its family with a warning: blocks in chunks; and a published size with LayerScale and mask token (DINOv2
-    trained further).
+    Many networks have these names: DINO, MAE, DeiT, timm's. Facts that are not in the tensors must be stated by the
+    caller, be in the file's metadata, or follow from its known name or hash. Two kinds of file are written only by
+    DINOv2's code, and are read as its family, with a warning: files with blocks in chunks, and files of a published
+    size with LayerScale and mask token (DINOv2 trained further).
     """
     state, chunked = unchunked(state)
     registers = state.has("register_tokens")
@@ -99,7 +99,7 @@ def read_dinov2(state: StateDict, stated: Stated) -> EncoderWeights:
 
 
 def _family(state: StateDict, known: KnownWeights | None, chunked: bool, stated: Stated) -> str | None:
-    """The family from a file's known name or hash, or from parts that only one family has; None if unknown."""
+    """The family, from a file's known name or hash, or from tensors that only one family has; None if unknown."""
     if known is not None:
         return family_of_known(known)
     if not chunked and _published_shapes(state) is None:
@@ -117,7 +117,7 @@ def _family(state: StateDict, known: KnownWeights | None, chunked: bool, stated:
 
 
 def known_by_hash(state: StateDict) -> KnownWeights | None:
-    """The known file with the same SHA-256, under any name; only files of published shapes are hashed."""
+    """The known file with the same SHA-256, whatever its name; only files of published shapes are hashed."""
     if _published_shapes(state) is None or not state.path.is_file():
         return None
     hashes = {known.sha256: known for known in KNOWN.values() if known.sha256}
@@ -125,7 +125,7 @@ def known_by_hash(state: StateDict) -> KnownWeights | None:
 
 
 def _published_shapes(state: StateDict) -> str | None:
-    """The DINOv2 size with these tensors' width, blocks, 14-pixel patches, LayerScale and mask token, or None."""
+    """The DINOv2 size with the file's width, depth, 14-pixel patches, LayerScale and mask token, or None."""
     size = {384: ("small", 12), 768: ("base", 12), 1024: ("large", 24), 1536: ("giant", 40)}.get(
         width := encoder_width(state)
     )
@@ -139,12 +139,12 @@ def _published_shapes(state: StateDict) -> str | None:
 
 
 def is_dinov2_training(state: StateDict) -> bool:
-    """Whether this is a checkpoint of DINOv2's own training (its teacher)."""
+    """Whether a file is a checkpoint of DINOv2's own training (its teacher)."""
     return state.has(f"{TEACHER_PREFIX}patch_embed.proj.weight")
 
 
 def read_dinov2_training(state: StateDict, stated: Stated) -> EncoderWeights:
-    """The backbone in a DINOv2 training checkpoint; its heads are left out."""
+    """Read the backbone in a DINOv2 training checkpoint; its heads are left out."""
     state, chunked = unchunked(state.under(TEACHER_PREFIX))  # drops the heads
     stated = stated.resolved(encoder_width(state))
     config = infer_config(state, stated, ANTIALIAS_RULE if state.has("register_tokens") else OFFSET_RULE)
@@ -160,12 +160,12 @@ def read_dinov2_training(state: StateDict, stated: Stated) -> EncoderWeights:
 
 
 def is_multihmr(state: StateDict) -> bool:
-    """Whether this is a Multi-HMR model."""
+    """Whether a file holds a Multi-HMR model."""
     return state.has(f"{MULTIHMR_PREFIX}patch_embed.proj.weight")
 
 
 def read_multihmr(state: StateDict, stated: Stated) -> EncoderWeights:
-    """The DINOv2 backbone inside a Multi-HMR file; its heads are left out."""
+    """Read the DINOv2 backbone in a Multi-HMR file; its heads are left out."""
     backbone, chunked = unchunked(state.under(MULTIHMR_PREFIX))
     stated = stated.resolved(encoder_width(backbone))
     config = infer_config(backbone, stated, OFFSET_RULE)

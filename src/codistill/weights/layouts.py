@@ -1,6 +1,6 @@
-"""Any weights file or folder in, checked `EncoderWeights` or `StudentWeights` out.
+"""Read weights of any known layout: a file or folder in, checked `EncoderWeights` or `StudentWeights` out.
 
-The names of a file's tensors tell its layout. `LAYOUTS` is the whole list: each is a test and a reader.
+The layout of a file is recognized by the names of its tensors. `LAYOUTS` lists all layouts, each a test and a reader.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ NOTHING_STATED = Stated()
 
 @dataclass(frozen=True)
 class Layout:
-    """A test that recognizes a layout, and its reader (which gets what the caller states)."""
+    """A test that recognizes a layout, and its reader, which also gets the facts stated by the caller."""
 
     matches: Callable[[StateDict], bool]
     read: Callable[[StateDict, Stated], Weights]
@@ -63,7 +63,7 @@ def detect_layout(state: StateDict) -> str:
     """The name of a file's layout, a key of `LAYOUTS`.
 
     Raises:
-        CheckpointError: if it has none of them, listing them and some of the file's names.
+        CheckpointError: if it has none of them; the text lists them and some names in the file.
     """
     for name, layout in LAYOUTS.items():
         if layout.matches(state):
@@ -82,18 +82,18 @@ def detect_layout(state: StateDict) -> str:
 def read_weights(
     path: str | Path, *, num_heads: int | None = None, stated: Stated = NOTHING_STATED
 ) -> Weights:
-    """Everything codistill can use in a weights file, a run or an export.
+    """Read everything that codistill can use in a weights file, a run or an export.
 
     Args:
         path: a file of any known layout, a run folder (or one of its checkpoints), or an export folder.
-        num_heads: attention heads of the encoder: short for `stated`.
+        num_heads: attention heads of the encoder; a shorthand for that field of `stated`.
         stated: facts that are not in the tensors; they override the file's. Runs and exports need none.
 
     Returns:
         `StudentWeights` for students, `EncoderWeights` for everything else. Tensors may be memory-mapped.
 
     Raises:
-        CheckpointError: naming the file, what was found, what was expected, and what to do.
+        CheckpointError: if it cannot be read; the text says the file, what was found, what was expected, what to do.
     """
     path = Path(path).expanduser()
     stated = Stated(num_heads=num_heads).over(stated)
@@ -127,10 +127,10 @@ def read_encoder_weights(
 def read_student_weights(
     path: str | Path, *, num_heads: int | None = None, stated: Stated = NOTHING_STATED
 ) -> StudentWeights:
-    """As `read_weights`, for students with projectors only.
+    """As `read_weights`, but only for students with projectors.
 
     Raises:
-        CheckpointError: if there is no projector in it.
+        CheckpointError: if it has no projector.
     """
     weights = read_weights(path, num_heads=num_heads, stated=stated)
     if not isinstance(weights, StudentWeights) or not weights.projectors:
@@ -151,7 +151,7 @@ def _refuse_stated(path: Path, kind: str, stated: Stated) -> None:
 
 
 def _with_header(weights: Weights, licence: str | None) -> Weights:
-    """Weights with the licence of a safetensors header, where none is known otherwise."""
+    """Weights with the licence from a safetensors header, if no other is known."""
     encoder = weights.encoder if isinstance(weights, StudentWeights) else weights
     if not licence or not encoder.licence.startswith("unknown"):
         return weights

@@ -1,7 +1,7 @@
 """Licences of weights that were made from other weights: texts in, the inherited text and what it permits out.
 
-A student's licence names those of its teachers and of the weights that it started from. A student that teaches the next
-one (a proxy) hands on all of them, so that no generation forgets the first.
+A student's licence names the licences of its teachers and of the weights that it started from. A student that becomes a
+teacher (a proxy) passes on all of them, so that none is lost over generations.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ _RESTRICTED = (
 
 
 def licences_of(licence: str) -> tuple[str, ...]:
-    """The single licences in a text, those of all generations before."""
+    """Split a text into single licences, over all generations."""
     if not licence.startswith(DISTILLED):
         return (licence,)
     parts = licence.removeprefix(DISTILLED).split(_MARK)
@@ -38,12 +38,12 @@ def licences_of(licence: str) -> tuple[str, ...]:
 
 
 def inherited(licences: Iterable[str]) -> str:
-    """The licence of weights made from weights under these, each single one named once."""
+    """The licence of weights made from weights under these licences; each single licence is named once."""
     return DISTILLED + _MARK.join(sorted({single for text in licences for single in licences_of(text)}))
 
 
 def permits_commercial(licence: str) -> bool | None:
-    """Whether a licence, with all that it inherits, is known to allow commercial use; None if that is not known."""
+    """Whether a licence, including all that it inherits, allows commercial use; None if that is unknown."""
     found = [_permits(single.lower()) for single in licences_of(licence)]
     if False in found:
         return False

@@ -1,7 +1,7 @@
-"""Facts about a network in its file's metadata: a header or training arguments in, `Stated` out.
+"""Read facts about a network from its file's metadata: a header or training arguments in, `Stated` out.
 
-Sources are the text header of a safetensors file, the plain entries of a checkpoint, and the JSON objects, dictionaries
-and argument namespaces one level inside them.
+The sources are the text header of a safetensors file, the plain entries of a checkpoint, and the JSON objects,
+dictionaries and argument namespaces one level inside them.
 """
 
 import json
@@ -27,7 +27,7 @@ _KEYS = {
     "position_antialias": ("position_antialias", "interpolate_antialias"),
     "like": ("like", "family"),
 }
-"""Each fact's names in metadata: ours, transformers', DINOv2's."""
+"""Names of each fact in metadata: those of codistill, transformers and DINOv2."""
 
 _SPELLED = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh"}
 _ARCHITECTURE = ("arch", "architecture", "model", "model_name", "backbone")
@@ -41,7 +41,7 @@ _HEADS = {
     ("giant", 1408): 16,
     ("giant2", 1536): 24,
 }
-"""Heads of sizes with common names (An Image is Worth 16x16 Words, table 1; Scaling Vision Transformers; DINOv2)."""
+"""Attention heads by name and width (An Image is Worth 16x16 Words, table 1; Scaling Vision Transformers; DINOv2)."""
 
 
 def facts_in_metadata(state: StateDict) -> Stated:
@@ -63,7 +63,7 @@ def facts_in_metadata(state: StateDict) -> Stated:
 
 
 def _levels(starts: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """These mappings, and their values that are mappings."""
+    """Yield these mappings, and those of their values that are mappings."""
     for start in starts:
         yield start
         for value in start.values():
@@ -80,7 +80,7 @@ def _levels(starts: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
 
 
 def _value(fact: str, value: Any, state: StateDict) -> Any:
-    """A fact's value from a number, a text or a list; None for something else of the same name."""
+    """Parse a fact's value from a number, a text or a list; None if the entry of that name is something else."""
     if isinstance(value, str) and fact not in ("like", "activation"):
         try:
             value = json.loads(value.lower())
@@ -114,7 +114,7 @@ def _value(fact: str, value: Any, state: StateDict) -> Any:
 def _activation(text: str, state: StateDict) -> str | None:
     name = _SPELLED.get(text.lower(), text.lower())
     if "silu" in name or "swiglu" in name:
-        return None  # of a gated feed-forward part, which is seen in the tensors
+        return None  # belongs to a gated feed-forward part, which the tensors show
     if name not in ACTIVATIONS:
         raise CheckpointError(
             f"{state.path}: its metadata says activation {text!r}; supported: {', '.join(ACTIVATIONS)}"
@@ -123,7 +123,7 @@ def _activation(text: str, state: StateDict) -> str | None:
 
 
 def _heads_by_name(state: StateDict) -> int | None:
-    """Heads of the architecture named in the metadata, if it has the tensors' width."""
+    """Attention heads of the architecture named in the metadata, if its width is the tensors'."""
     if not state.has("patch_embed.proj.weight"):
         return None
     width = state.tensors["patch_embed.proj.weight"].shape[0]

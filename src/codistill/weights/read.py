@@ -1,8 +1,8 @@
-"""Reading a weights file without running code: a path in, the file's dictionary out.
+"""Read a weights file without running code: a path in, the file's dictionary out.
 
-`.safetensors` files hold tensors only. `.pth` and `.pt` files hold pickles: torch's restricted unpickler reads them,
-with a short list of plain classes from published checkpoints. The first bytes tell the format, not the suffix; files
-are memory-mapped where the format allows it.
+`.safetensors` files hold only tensors. `.pth` and `.pt` files hold pickles, which are read by torch's restricted
+unpickler with a short list of plain classes that occur in published checkpoints. The format is recognized by the first
+bytes, not by the suffix. Files are memory-mapped where the format allows it.
 """
 
 import argparse
@@ -44,7 +44,7 @@ _PLAIN_CLASSES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         for name in names
     ),
 ]
-"""Classes allowed beside the tensors: argument namespaces, paths, numpy numbers. None of them runs code."""
+"""Classes that are allowed besides tensors: argument namespaces, paths, numpy numbers. None of them runs code."""
 
 _DAMAGE = (
     OSError,
@@ -57,7 +57,7 @@ _DAMAGE = (
     AssertionError,
 )
 _DAMAGE += (MemoryError, OverflowError, ImportError, struct.error, SafetensorError)
-"""What parsers raise on damaged bytes (`pickle.UnpicklingError` is handled first)."""
+"""Exceptions that parsers raise on damaged bytes (`pickle.UnpicklingError` is handled first)."""
 
 _LEGACY_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
 _OTHER_FILES = {
@@ -73,17 +73,18 @@ _OTHER_FILES = {
     b"par1": "a Parquet file",
     b"{": "a JSON text",
 }
-"""First bytes, in lower case, of files that are given by mistake."""
+"""First bytes, in lower case, of other kinds of file that users give by mistake."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The dictionary in a weights file: tensors by name, or whatever `torch.save` was given.
+    """Read the dictionary in a weights file: tensors by name, or whatever was passed to `torch.save`.
 
     Args:
         path: a `.safetensors` file, or a `.pth` / `.pt` file (zip or older format); the suffix does not matter.
 
     Returns:
-        What the file holds, tensors on the CPU in their own dtype, memory-mapped where possible: do not write to them.
+        The content of the file. Tensors are on the CPU in their own dtype, and memory-mapped where possible: do not
+        write to them.
 
     Raises:
         CheckpointError: if the file is missing, damaged, not a checkpoint, or holds anything that is not plain data.
@@ -108,7 +109,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def read_header(path: str | Path) -> dict[str, str]:
-    """The text metadata of a `.safetensors` file; empty for other kinds.
+    """Read the text metadata of a `.safetensors` file; empty for other kinds of file.
 
     Raises:
         CheckpointError: as `read_checkpoint`.
@@ -124,10 +125,10 @@ def read_header(path: str | Path) -> dict[str, str]:
 
 
 def file_kind(path: str | Path) -> FileKind:
-    """Which format a weights file has, from its first bytes.
+    """The format of a weights file, from its first bytes.
 
     Raises:
-        CheckpointError: if it is missing, unreadable, empty, or no weights file at all.
+        CheckpointError: if it is missing, unreadable, empty, or not a weights file.
     """
     path = Path(path)
     if path.is_dir():
@@ -169,7 +170,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _refused(path: Path, reason: str) -> str:
-    """Text of an error for a pickle that the restricted unpickler would not read."""
+    """Error text for a pickle that the restricted unpickler refuses."""
     found = re.search(r"GLOBAL (\S+)", reason)
     if found is None:
         detail = re.search(r"WeightsUnpickler error: (.*)", reason)
@@ -182,7 +183,7 @@ def _refused(path: Path, reason: str) -> str:
 
 
 def _damaged(path: Path, error: object) -> str:
-    """Text of an error for bytes that do not parse, with the parser's reason cut to its first sentence."""
+    """Error text for bytes that do not parse, with the first sentence of the parser's reason."""
     if "TorchScript" in str(error):
         return f"{path}: is a TorchScript program, not weights. Save its state_dict() instead."
     lines = str(error).strip().split("\n")

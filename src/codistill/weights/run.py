@@ -1,4 +1,4 @@
-"""Runs of our engine, read: the newest checkpoint of a run folder, and the student in it.
+"""Read runs of codistill's engine: the newest checkpoint of a run folder, and the student in it.
 
 A run holds `describe.json` (what was trained: architecture, teachers, licences) and
 `checkpoints/step_00000100/model.safetensors` beside `state.json`, which is written last.
@@ -30,7 +30,7 @@ _STEP = re.compile(r"step_(\d{1,12})", re.ASCII)
 
 
 def is_run(path: str | Path) -> bool:
-    """Whether this is a run folder, or one of its checkpoint folders."""
+    """Whether a path is a run folder, or one of its checkpoint folders."""
     path = Path(path)
     if (path / CHECKPOINTS).is_dir():
         return True
@@ -65,7 +65,7 @@ def latest_checkpoint(run: str | Path) -> Path:
 
 
 def _student(folder: Path, run: Path, config: ViTConfig | NetworkConfig) -> StudentWeights:
-    """The student in a checkpoint; if that is damaged, the error names the run's older ones."""
+    """Read the student in a checkpoint; if it is damaged, the error names the run's older checkpoints."""
     file = folder / MODEL
     try:
         state = StateDict.of_checkpoint(file, read_checkpoint(file))
@@ -80,7 +80,7 @@ def _student(folder: Path, run: Path, config: ViTConfig | NetworkConfig) -> Stud
 
 
 def _recipe(run: Path) -> Any:
-    """The recipe that a run keeps, as plain values; None where it cannot be read."""
+    """The recipe stored in a run, as plain values; None if it cannot be read."""
     try:
         return parse_yaml((run / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -88,7 +88,7 @@ def _recipe(run: Path) -> Any:
 
 
 def read_run(path: str | Path) -> StudentWeights | EncoderWeights:
-    """The student of a run's newest checkpoint, or of the one named; averaged, where the run keeps an average.
+    """Read the student of a run's newest checkpoint, or of a given one; its moving average, if the run keeps one.
 
     Raises:
         CheckpointError: if the run trained something else, or its files are inconsistent.

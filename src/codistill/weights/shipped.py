@@ -2,10 +2,10 @@
 
     NAME/config.json, encoder.safetensors, projectors.safetensors    the encoder, as an export
     NAME/heads/TASK/head.json, head.safetensors                      fitted heads on it
-    NAME/README.md, card.json                                        the model card, and what `verify` computes again
+    NAME/README.md, card.json                                        the model card, and what `verify` recomputes
 
-They lie in `codistill/models`, in a checkout (as `models/` at its top) as in an installed package; further folders of
-such models are named by `CODISTILL_MODELS` (several: separated as in PATH) and come first.
+They are in `codistill/models`, both in a checkout (as `models/` at its top) and in an installed package. The variable
+`CODISTILL_MODELS` names further folders of such models (several are separated as in PATH), which are searched first.
 """
 
 import difflib
@@ -22,7 +22,7 @@ HEADS = "heads"
 
 
 def model_folders() -> list[Path]:
-    """Folders that hold models, in the order of searching."""
+    """Folders that hold models, in the order in which they are searched."""
     own = [Path(part).expanduser() for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part]
     return [*own, Path(__file__).parents[1] / "models"]
 
@@ -37,12 +37,12 @@ def shipped_models() -> dict[str, Path]:
 
 
 def find_shipped(name: str) -> Path | None:
-    """The folder of a model; None for another name."""
+    """The folder of a shipped model; None for another name."""
     return shipped_models().get(name)
 
 
 def read_card(model: Path) -> dict[str, Any]:
-    """The content of a model's card.json.
+    """Read a model's card.json.
 
     Raises:
         CheckpointError: if the folder has none.
@@ -57,10 +57,10 @@ def shipped_head(task: str, name: str | None = None) -> Path:
 
     Args:
         task: as in `codistill fit TASK`.
-        name: of the model; None: the first that has such a head.
+        name: name of the model; None: the first model that has such a head.
 
     Raises:
-        CheckpointError: if there is none; the text says what there is.
+        CheckpointError: if there is none; the text lists those that exist.
     """
     models = shipped_models()
     if name is not None and name not in models:
@@ -77,14 +77,14 @@ def shipped_head(task: str, name: str | None = None) -> Path:
 
 
 def named_head(given: Path, task: str) -> Path:
-    """A head as it was named: a folder or file as it is, of a model that ships its head for the task.
+    """Path of a head that is given as a path, or as the name of a shipped model, which means its head for the task.
 
     Args:
-        given: a path, or the model's name.
+        given: a path, or the name of a model. A path is returned as it is.
         task: as in `codistill fit TASK`.
 
     Raises:
-        CheckpointError: if the model has no such head, or nothing is called so and a model nearly is.
+        CheckpointError: if the model has no such head, or if the path does not exist and resembles a model's name.
     """
     if given.exists():
         return given
@@ -97,7 +97,7 @@ def named_head(given: Path, task: str) -> Path:
 
 
 def given_head(given: Path | None, task: str) -> Path:
-    """A head as it was named, see `named_head`; None: that of the first model that has one for the task.
+    """Path of a head, see `named_head`; for None, the head of the first shipped model that has one for the task.
 
     Raises:
         CheckpointError: see `named_head`.

@@ -1,7 +1,8 @@
-"""A state dict that remembers each tensor's name in the file, for errors.
+"""A state dict that keeps each tensor's name in the file, for error messages.
 
-In: a path and the dictionary of `read_checkpoint`. Out: tensors under plain names (no wrapper's prefix), with selection
-by prefix and renaming; and the errors that all layouts share: missing or surplus keys, wrong shapes.
+In: a path and the dictionary of `read_checkpoint`. Out: tensors under plain names (without prefixes of wrappers), which
+can be selected by prefix and renamed. The errors that all layouts share are raised here: missing or surplus keys, wrong
+shapes.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ CONTAINERS = ("model", "model_state_dict", "state_dict", "teacher")
 """Entries of a checkpoint that may hold the state dict, in order of preference."""
 
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-"""Name parts that DDP, torch.compile, FSDP and activation checkpointing add."""
+"""Parts that DDP, torch.compile, FSDP and activation checkpointing add to names."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class StateDict:
 
     Attributes:
         path: the file.
-        tensors: by plain name.
-        names: plain name to the name in the file.
+        tensors: tensors by plain name.
+        names: name in the file by plain name.
         rest: the checkpoint's other entries.
         header: the text metadata of a safetensors file.
     """
@@ -42,7 +43,7 @@ class StateDict:
 
     @classmethod
     def of_checkpoint(cls, path: Path, checkpoint: Mapping[str, Any]) -> "StateDict":
-        """The state dict in a checkpoint: one of `CONTAINERS`, or the checkpoint itself.
+        """The state dict in a checkpoint: one of the entries `CONTAINERS`, or the checkpoint itself.
 
         Raises:
             CheckpointError: if there is none, or two tensors have the same name without wrappers' prefixes.
@@ -71,11 +72,11 @@ class StateDict:
         )
 
     def under(self, prefix: str) -> "StateDict":
-        """The tensors whose names start with `prefix`, without it."""
+        """The tensors whose names start with `prefix`, under names without it."""
         return self.renamed(lambda name: name[len(prefix) :] if name.startswith(prefix) else None)
 
     def renamed(self, rename: Callable[[str], str | None]) -> "StateDict":
-        """The tensors under other names; None drops one."""
+        """The tensors under other names; a tensor whose new name is None is dropped."""
         new = {name: rename(name) for name in self.tensors}
         return replace(
             self,
@@ -88,7 +89,7 @@ class StateDict:
         return all(name in self.tensors for name in names)
 
     def tensor(self, name: str, ndim: int) -> Tensor:
-        """A required tensor with `ndim` axes; CheckpointError if it is missing or has others."""
+        """A required tensor with `ndim` axes; raises CheckpointError if it is missing or has another number of axes."""
         if name not in self.tensors:
             raise CheckpointError(
                 f"{self.path}: misses {name!r} (a tensor with {ndim} axes). The file is incomplete or has another "
@@ -103,14 +104,15 @@ class StateDict:
         return tensor
 
     def check(self, expected: Mapping[str, torch.Size], rename: Callable[[str], str] = str) -> None:
-        """Compare names, shapes and number kinds with what is expected.
+        """Check names, shapes and kinds of dtype against what is expected.
 
         Args:
             expected: shape by plain name.
-            rename: plain name of a missing tensor to its name in the file.
+            rename: maps the plain name of a missing tensor to its name in the file.
 
         Raises:
-            CheckpointError: naming the file, the keys, what was expected, what was found, and what to do.
+            CheckpointError: if they differ; the text says the file, the keys, what was expected, what was found, and
+                what to do.
         """
         problems = [
             f"{self.names[name]!r} has shape {tuple(self.tensors[name].shape)}, expected {tuple(shape)}"

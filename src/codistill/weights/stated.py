@@ -1,8 +1,9 @@
 """Facts about a vision transformer that are not in its tensors, and their sources.
 
-Heads, activation, eps, normalization and the rule of resizing positions are in no tensor, and wrong ones give wrong
-features without any error. They come, in this order, from the caller, the file's own metadata, or the family of the
-file's known name, its hash or the caller's `like=`. Missing ones are an error, never guessed.
+No tensor holds the number of heads, the activation, eps, the normalization, or the rule by which position embeddings
+are resized, and a wrong value gives wrong features without any error. These facts come, in this order, from the caller,
+the file's own metadata, or the family of the file's known name, its hash or the caller's `like=`. A missing fact is an
+error; it is never guessed.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from codistill.weights.known import KNOWN, KnownWeights, find_known
 from codistill.weights.state import StateDict
 
 HEAD_DIM = 64
-"""Channels per head of the published networks of most families below."""
+"""Channels per attention head in the published networks of most families below."""
 
 _IMAGENET: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 _USUAL: dict[str, Any] = {"activation": "gelu", "norm_eps": 1e-6}
@@ -30,11 +31,11 @@ class Stated:
 
     Attributes:
         like: a family (a key of `FAMILIES`) or a known name, whose facts replace None.
-        num_heads: attention heads.
+        num_heads: number of attention heads.
         mean, std: the normalization it was trained with.
-        activation: of the feed-forward part.
-        norm_eps: of its LayerNorms.
-        position_offset, position_antialias: how a learned positional embedding is resized.
+        activation: activation of the feed-forward part.
+        norm_eps: eps of its LayerNorms.
+        position_offset, position_antialias: how a learned position embedding is resized.
     """
 
     like: str | None = None
@@ -58,11 +59,11 @@ class Stated:
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
 
     def over(self, other: "Stated") -> "Stated":
-        """These facts; `other`'s where these are None."""
+        """These facts, with those of `other` where they are None."""
         return replace(other, **self.given)
 
     def resolved(self, width: int) -> "Stated":
-        """The facts with those of `like` filled in, for a network of that width."""
+        """The facts, completed by those of `like` for a network of that width."""
         if self.like is None:
             return self
         name = self.like if self.like in FAMILIES else family_of(self.like)
@@ -76,7 +77,7 @@ class Stated:
         return self.over(Stated(**said))
 
     def architecture(self) -> dict[str, Any]:
-        """The given fields of `ViTConfig`, without the heads."""
+        """The given fields of `ViTConfig`, without the number of heads."""
         names = ("activation", "norm_eps", "position_offset", "position_antialias")
         return {name: value for name, value in self.given.items() if name in names}
 
@@ -98,18 +99,19 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "timm": {**_USUAL, **_BY_SIZE},
 }
-"""Common facts of the published networks of a family: `heads` is the width of a head, or heads by width. `timm` means
-its plain vision transformers, whose heads, mean and std differ from model to model and must be given."""
+"""Facts that the published networks of a family share. `heads` is the number of channels per head, or the number of
+heads by width. `timm` means timm's plain vision transformers, whose heads, mean and std differ from model to model and
+must be given."""
 
 
 def family_of(name: str) -> str | None:
-    """The family of known weights by name; None for a name that is not known or of another layout."""
+    """The family of known weights by name; None for an unknown name, or weights of another layout."""
     known = find_known(name)
     return None if known is None else family_of_known(known)
 
 
 def family_of_known(known: KnownWeights) -> str | None:
-    """The family of known weights; None for those of a layout with rules of its own (MASt3R, decoders)."""
+    """The family of known weights; None for layouts with their own rules (MASt3R, decoders)."""
     for start, family in (("dinov2", "dinov2"), ("dune_", "dune"), ("multihmr", "dinov2")):
         if known.name.startswith(start):
             return f"{family}_reg" if known.name.endswith("_reg") else family
@@ -124,7 +126,7 @@ def require_facts(state: StateDict, stated: Stated) -> None:
         stated: resolved facts.
 
     Raises:
-        CheckpointError: listing the missing facts, and how to give them.
+        CheckpointError: if facts are missing; the text lists them and how to give them.
     """
     needed = ["num_heads", "mean", "std", "norm_eps"]
     if not state.has("blocks.0.mlp.w12.weight"):

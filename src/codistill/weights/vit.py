@@ -1,7 +1,7 @@
-"""A vision transformer's architecture from its tensors.
+"""Infer a vision transformer's architecture from its tensors.
 
-In: a `StateDict` under DINOv2's names, with or without a block's chunk index. Out: `ViTConfig` and tensors under
-`VisionTransformer`'s names. Facts that are not in the tensors are in `stated`.
+In: a `StateDict` under DINOv2's names, with or without chunk indices in the names of blocks. Out: `ViTConfig`, and
+tensors under the names of `VisionTransformer`. Facts that are not in the tensors are in `stated`.
 """
 
 import logging
@@ -20,13 +20,13 @@ from codistill.weights.stated import HEAD_DIM, Stated
 
 LOGGER = logging.getLogger("codistill")
 PUBLISHED_WIDTHS = (192, 384, 768, 1024, 1536)
-"""Widths of networks with 64 channels per head that DUNE, UNIC, MASt3R and Multi-HMR publish or build on."""
+"""Widths of the networks of DUNE, UNIC, MASt3R and Multi-HMR, or their backbones, all with 64 channels per head."""
 
 _BLOCK = re.compile(r"blocks\.(?:(\d{1,6})\.)?(\d{1,6})\.(\D.*)", re.ASCII)
 
 
 def unchunked(state: StateDict) -> tuple[StateDict, bool]:
-    """The same tensors with `blocks.{chunk}.{i}.` as `blocks.{i}.`, and whether there were chunks."""
+    """Rename `blocks.{chunk}.{i}.` to `blocks.{i}.`; also returns whether there were chunks."""
     found = {name: match for name in state.tensors if (match := _BLOCK.fullmatch(name))}
     chunked = {name: match for name, match in found.items() if match[1] is not None}
     if not chunked or len(chunked) != len(found):
@@ -62,7 +62,7 @@ def count_blocks(state: StateDict) -> int:
 
 
 def count_heads(dim: int, given: int | None, state: StateDict) -> int:
-    """Heads of a network of width `dim`: as given, else one per 64 channels.
+    """Number of attention heads of a network of width `dim`: as given, else one per 64 channels.
 
     Raises:
         CheckpointError: if neither divides the width.
@@ -81,12 +81,12 @@ def count_heads(dim: int, given: int | None, state: StateDict) -> int:
 
 
 def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> ViTConfig:
-    """The architecture of tensors under `VisionTransformer`'s names.
+    """Infer the architecture of tensors under the names of `VisionTransformer`.
 
     Args:
         state: the tensors.
-        stated: facts from the caller or the file; without heads, there is one per 64 channels.
-        known: further fields, the same for all files of the layout (`image_size` without a learned positional
+        stated: facts from the caller or the file; without a number of heads, there is one per 64 channels.
+        known: further fields that are the same for all files of the layout (`image_size` without a learned position
             embedding, the resizing rule …); `stated` overrides them.
 
     Raises:
@@ -143,6 +143,6 @@ def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> 
 
 @lru_cache(maxsize=8)
 def expected_shapes(config: ViTConfig) -> dict[str, torch.Size]:
-    """Shape of every tensor of `VisionTransformer(config)`, by name; nothing is allocated."""
+    """Shape of every tensor of `VisionTransformer(config)`, by name; allocates no memory."""
     with torch.device("meta"):
         return {name: tensor.shape for name, tensor in VisionTransformer(config).state_dict().items()}

@@ -1,1 +1,1 @@
-"""The embedded world: rendered scenes of three domains with all the ground truth, the same on every machine."""
+"""The embedded world: rendered scenes of three domains with complete ground truth, the same on every machine."""

@@ -1,8 +1,8 @@
-"""Make a world on disk: scenes rendered by several processes, in order, into hashed tar shards of the data layer.
+"""Build a world on disk: several processes render scenes, which are written in order into hashed tar shards.
 
-DIR/world.json describes it; DIR/<domain>/<split>/ holds the shards and `index.parquet`, an ordinary source of kind
-`shards`. A shard with a whole record is finished: an interrupted build resumes after it, and a shard with a wrong hash
-is made again. Scenes do not depend on the number of workers.
+DIR/world.json describes the world; DIR/<domain>/<split>/ holds the shards and `index.parquet`, which are an ordinary
+source of kind `shards`. A shard with a complete record is finished. An interrupted build resumes after the finished
+shards, and a shard with a wrong hash is made again. Scenes do not depend on the number of workers.
 """
 
 import json
@@ -26,7 +26,7 @@ from codistill.world.sample import FORMAT, encode_views, render_views
 WORLD_FILE = "world.json"
 IMAGES_PER_SHARD = 128
 AHEAD = 4
-"""Scenes that each worker has in hand beyond the one it renders."""
+"""Number of scenes queued for each worker besides the one that it renders."""
 
 Sample = tuple[str, dict[str, bytes]]
 Progress = Callable[[str, str, int], None]
@@ -35,14 +35,14 @@ Progress = Callable[[str, str, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class WorldConfig:
-    """What to make.
+    """Configuration of a world.
 
     Attributes:
-        images: pictures in all, shared evenly among the domains.
-        domains: which of `objects`, `rooms`, `people`.
+        images: total number of pictures, divided evenly among the domains.
+        domains: domains to build, of `objects`, `rooms`, `people`.
         size: side of the pictures in pixels.
-        seed: of the world; the same seed gives the same scenes.
-        val_share, test_share: of the pictures of each domain; the rest is for training.
+        seed: seed of the world; the same seed gives the same scenes.
+        val_share, test_share: shares of the pictures of each domain; the rest is for training.
     """
 
     images: int
@@ -79,27 +79,27 @@ class WorldConfig:
         return {"train": max(1, total - test - val), "val": val, "test": test}[split]
 
     def pictures(self) -> int:
-        """Pictures that the world will hold."""
+        """Total number of pictures of the world."""
         return sum(self.scenes(d, s) * VIEWS[d] for d in self.domains for s in SPLITS)
 
 
 def split_folder(root: Path, domain: str, split: str) -> Path:
-    """Folder of a split's shards: the path of an ordinary source."""
+    """Folder of a split's shards, which is the path of an ordinary source."""
     return root / domain / split
 
 
 def build_world(
     root: Path, config: WorldConfig, *, workers: int = 0, progress: Progress | None = None
 ) -> list[Path]:
-    """Make, finish or repair a world.
+    """Build, finish or repair a world.
 
     Args:
-        root: the folder; made if missing.
-        workers: processes; 0 for one per core, 1 for this process alone.
-        progress: called as pictures are finished, also for those found finished.
+        root: the folder; created if missing.
+        workers: number of processes; 0 for one per core, 1 for only this process.
+        progress: called as pictures are finished, and for those that were finished before.
 
     Returns:
-        the damaged shards that were made again.
+        The damaged shards that were made again.
 
     Raises:
         DataError: if the folder holds a world of another kind.
@@ -110,7 +110,7 @@ def build_world(
     mended: list[Path] = []
     workers = workers or len(os.sched_getaffinity(0))
     if "people" in config.domains:
-        world_body()  # Anny's first, slow build happens here, not in every worker at once.
+        world_body()  # Anny is built here, which is slow, and not in every worker at once
     with _renderer(workers) as render_all:
         for domain in config.domains:
             for split in SPLITS:
@@ -154,7 +154,7 @@ def _build_split(
 
 
 def _state(shard: Path, pictures: int) -> str:
-    """`missing`, `partial` (fewer pictures than wanted), `damaged`, or `whole`."""
+    """State of a shard: `missing`, `partial` (fewer pictures than wanted), `damaged`, or `whole`."""
     if not shard.exists():
         return "missing"
     try:
@@ -175,7 +175,7 @@ def _flat(
 
 @contextmanager
 def _renderer(workers: int) -> Iterator[RenderAll]:
-    """A function that renders scenes in order, here or in worker processes."""
+    """Context with a function that renders scenes in order, in this process or in workers."""
     if workers <= 1:
         yield lambda scenes, size: (_render_scene(scene, size) for scene in scenes)
         return
@@ -193,7 +193,7 @@ def _render_scene(scene_id: SceneId, size: int) -> list[Sample]:
 def _in_order(
     pool: ProcessPoolExecutor, scenes: list[SceneId], size: int, ahead: int
 ) -> Iterator[list[Sample]]:
-    """Rendered scenes in the order of the list, with `ahead` of them in progress."""
+    """Yield rendered scenes in the order of the list, with `ahead` of them in progress."""
     waiting: list[Future[list[Sample]]] = []
     for scene in scenes:
         waiting.append(pool.submit(_render_scene, scene, size))
@@ -204,7 +204,7 @@ def _in_order(
 
 
 def _check_plan(root: Path, config: WorldConfig) -> None:
-    """Write `world.json`, or compare it: size, seed and shares must fit, the number of images may grow."""
+    """Write `world.json`, or check an existing one: size, seed and shares must agree, the number of images may grow."""
     path = root / WORLD_FILE
     plan = {
         "format": FORMAT,
@@ -227,7 +227,7 @@ def _check_plan(root: Path, config: WorldConfig) -> None:
 
 
 def read_world(root: Path) -> dict:
-    """`world.json` of a world.
+    """Read the `world.json` of a world.
 
     Raises:
         DataError: if the folder holds no world.

@@ -1,4 +1,4 @@
-"""Checks of a built world, measured from the stored files, independently of how they were made."""
+"""Checks of a built world, computed from the stored files, independently of the code that made them."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from codistill.world.people import HEAD_PATCH
 from codistill.world.show import cameras_of
 
 HEAD_JOINT = 101
-"""Of Anny's joints."""
+"""Index of the head among Anny's joints."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Check:
 
 
 def check_world(world: World, sample: int | None = 24) -> list[Check]:
-    """All checks.
+    """Run all checks.
 
     Args:
-        sample: pictures (or pairs) per check; None: all. Classes are always counted over all.
+        sample: number of pictures (or pairs) per check; None: all. Classes are always counted over all pictures.
     """
     out = [check_classes(world)]
     if "rooms" in world.domains:
@@ -52,7 +52,7 @@ def _first(data, count: int | None) -> list:
 
 
 def check_classes(world: World) -> Check:
-    """Every class that the world's domains can show occurs in every split with a scene for each class."""
+    """Check that each class of the world's domains occurs in each split that has at least as many scenes as classes."""
     wanted = set(CLASSES)
     if "people" not in world.domains:
         wanted.discard(PERSON)
@@ -76,11 +76,11 @@ def check_classes(world: World) -> Check:
 
 
 def see_through(pair: PairSample) -> float:
-    """Share of view 1's pixels, projected into view 2, where view 2 looks past them: 0 in a consistent world.
+    """Share of the pixels of view 1 that, projected into view 2, lie in front of its surface; 0 in a consistent world.
 
-    Hidden points lie behind what view 2 sees; a point can never lie before it. Pixels next to a step of depth in view
-    2 are left out: which of its two surfaces a pixel's centre meets is a matter of rounding. So are those at its
-    border, where the step may lie just outside of the picture.
+    A point that view 2 does not see lies behind the surface that view 2 sees, never in front of it. Pixels next to a
+    depth discontinuity of view 2 are left out, because rounding decides which of the two surfaces the centre of a pixel
+    hits. Pixels at the border of view 2 are left out too, because a discontinuity may lie just outside the picture.
     """
     first, second = cameras_of(pair)
     depth = pair.depths[1].numpy()
@@ -97,7 +97,7 @@ def see_through(pair: PairSample) -> float:
 def _near_step(
     depth: NDArray[np.float32], pixels: NDArray[np.float64], inside: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """(N,) whether the 3×3 pixels around a point span more than 4 % of depth, or are not all in the picture."""
+    """(N,) whether depth in the 3×3 pixels around a point varies by more than 4 %, or they leave the picture."""
     safe = np.where(np.isfinite(depth), depth, 1e4)
     padded = np.pad(safe, 1, constant_values=np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
@@ -109,7 +109,7 @@ def _near_step(
 
 
 def check_reprojection(pairs: list[PairSample]) -> Check:
-    """Depth of view 1 in view 2 agrees with view 2's own within 1 % where it is not hidden."""
+    """Check that depth of view 1, projected into view 2, agrees with view 2's depth within 1 % where it is visible."""
     worst = max((see_through(pair) for pair in pairs), default=0.0)
     return Check(
         "depth re-projected", f"{worst:.2%} of pixels seen through, at worst", "1.00%", worst <= 0.01
@@ -117,7 +117,7 @@ def check_reprojection(pairs: list[PairSample]) -> Check:
 
 
 def check_overlap(pairs: list[PairSample]) -> Check:
-    """The stored overlap is what the stored depth maps give, and within the limits."""
+    """Check that the stored overlap equals that of the stored depth maps, and is within the limits."""
     worst, outside = 0.0, 0
     for pair in pairs:
         first, second = cameras_of(pair)
@@ -129,7 +129,7 @@ def check_overlap(pairs: list[PairSample]) -> Check:
 
 
 def check_heads(people: list[PeopleSample]) -> Check:
-    """Head joints, projected with the intrinsics, land on the stored pixels and in their own silhouette's columns."""
+    """Check that head joints, projected with the intrinsics, hit the stored pixels."""
     worst, count = 0.0, 0
     for one in people:
         for joints, pixels in zip(one.joints_3d.numpy(), one.joints_2d.numpy(), strict=True):
@@ -148,7 +148,7 @@ def check_heads(people: list[PeopleSample]) -> Check:
 
 
 def object_colors(world: World, split: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Mean and deviation of colour, (N, 6), and class (N,) of every thing of at least 40 pixels."""
+    """Mean and standard deviation of the colour, (N, 6), and class, (N,), of every thing of at least 40 pixels."""
     features, classes = [], []
     data = world.segmentation(split, ("objects",))
     source = data.sources()[0]
@@ -165,7 +165,7 @@ def object_colors(world: World, split: str) -> tuple[NDArray[np.float64], NDArra
 
 
 def color_probe(world: World) -> tuple[float, float]:
-    """Accuracy of a linear (ridge) classifier of things from their colours alone, and that of the commonest class."""
+    """Accuracy of a linear (ridge) classifier of things from their colours, and accuracy of the most common class."""
     x, y = object_colors(world, "train")
     xt, yt = object_colors(world, "test")
     if len(x) < 10 or len(xt) < 5:
@@ -182,7 +182,7 @@ def color_probe(world: World) -> tuple[float, float]:
 
 
 def check_colors(world: World) -> Check:
-    """Colour carries no class: a linear classifier of colours is hardly better than the commonest class."""
+    """Check that colour does not tell the class: a linear classifier of colours hardly beats the most common class."""
     accuracy, common = color_probe(world)
     allowed = common + 0.12
     return Check(

@@ -7,6 +7,6 @@ PERSON = "person"
 IGNORE = 255
 
 CLASSES: tuple[str, ...] = (*SURROUNDINGS, PERSON, *CATEGORIES)
-"""Names by class number, as in the label maps; 255 is to be ignored."""
+"""Names by class number, as in the label maps; 255 means ignored."""
 
 CLASS_INDEX: dict[str, int] = {name: number for number, name in enumerate(CLASSES)}

@@ -1,4 +1,4 @@
-"""From a scene's name to its composition: the one place that knows the three domains."""
+"""Compose a scene from its identity; only this module knows all three domains."""
 
 import gc
 from functools import lru_cache
@@ -15,14 +15,14 @@ from codistill.world.shot import Shot
 
 @lru_cache(maxsize=1)
 def world_body() -> AnnyBody:
-    """The body of all people, on the CPU, one per process."""
+    """The body model of all people, on the CPU, created once per process."""
     return AnnyBody()
 
 
 def prepare_worker() -> None:
-    """Set up a rendering process: one thread, since there is a process per core.
+    """Set up a rendering process with one thread, because there is one process per core.
 
-    Objects of imported modules are exempt from garbage collection from then on.
+    Objects of imported modules are then exempt from garbage collection.
     """
     torch.set_num_threads(1)
     gc.collect()
@@ -30,7 +30,7 @@ def prepare_worker() -> None:
 
 
 def compose(scene_id: SceneId, size: int) -> Shot:
-    """The scene and its cameras; `size` is the side of the pictures in pixels.
+    """Compose a scene with its cameras; `size` is the side of the pictures in pixels.
 
     Raises:
         MissingExtraError: if a package of the extra `world` is missing.

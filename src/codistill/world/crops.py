@@ -1,8 +1,8 @@
-"""Single things of a world as an image folder: pictures of `objects` in, ROOT/{train,val,test}/CLASS/IMAGE.png out.
+"""Crop single things of a world: pictures of `objects` in, an image folder ROOT/{train,val,test}/CLASS/IMAGE.png out.
 
-For classifiers of whole images (`linear`, `knn`), which also take things from the world itself (`thing_places.py`). A
-thing is what one instance number marks; its picture is the square around it, with a margin, of the class that most of
-its pixels have. Things of one scene are one group (`groups.json`).
+The crops are for image classifiers (`linear`, `knn`), which can also read them from the world itself
+(`thing_places.py`). A thing is the set of pixels with one instance number. Its crop is the square around it, with a
+margin; its class is that of most of its pixels. Things of one scene form one group (`groups.json`).
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -23,10 +23,10 @@ from codistill.world.dataset import World
 from codistill.world.identity import SPLITS, scene_of
 
 MARGIN = 0.15
-"""Of the thing's larger side, on each side."""
+"""Margin on each side, as a share of the thing's larger side."""
 
 LEAST = 24
-"""Pixels of the larger side of the smallest thing."""
+"""Smallest size of a thing: pixels of its larger side."""
 
 _NAMES = frozenset(CATEGORIES)
 
@@ -36,10 +36,10 @@ class Thing:
     """A crop of one thing.
 
     Attributes:
-        picture: (row, column, 3) uint8, square unless the picture's edge cuts it.
-        category: of the thing.
-        name: of its file.
-        scene: of the picture that it is in.
+        picture: (row, column, 3) uint8, square unless cut by the border of the original picture.
+        category: category of the thing.
+        name: name of its file.
+        scene: scene of the original picture.
     """
 
     picture: np.ndarray
@@ -51,12 +51,12 @@ class Thing:
 def windows_of(
     labels: np.ndarray, instances: np.ndarray, least: int
 ) -> Iterator[tuple[int, str, tuple[slice, slice]]]:
-    """Number, category and window (rows, columns) of every thing that is large enough, by number.
+    """Yield number, category and window (rows, columns) of every thing that is large enough, in order of numbers.
 
     Args:
-        labels: (row, column), index into `CLASSES`, 255 to be ignored.
+        labels: (row, column), index into `CLASSES`, 255 for ignored pixels.
         instances: (row, column), 0 where there is no thing.
-        least: pixels of the larger side of the smallest thing.
+        least: smallest size of a thing: pixels of its larger side.
     """
     for number in np.unique(instances[instances > 0]).tolist():
         mask = instances == number
@@ -74,7 +74,7 @@ def windows_of(
 
 
 def read_windows(source: Source, index: int, least: int) -> list[tuple[int, str, tuple[slice, slice]]]:
-    """As `windows_of`, of a picture in shards, whose own pixels are not read.
+    """As `windows_of`, for a picture in shards; only its maps are read, not its pixels.
 
     Raises:
         DataError: if its maps cannot be read.
@@ -88,12 +88,12 @@ def read_windows(source: Source, index: int, least: int) -> list[tuple[int, str,
 
 
 def thing_name(picture: str, number: int) -> str:
-    """A thing's name in image folders, from its picture's name and its number there."""
+    """A thing's name in image folders, from the name of its picture and its instance number."""
     return f"{picture.replace('/', '-')}-{number}.png"
 
 
 def read_things(source: Source, index: int, least: int) -> list[Thing]:
-    """The things of a picture.
+    """Crop the things of a picture.
 
     Raises:
         DataError: if the picture cannot be read.
@@ -112,10 +112,10 @@ def write_things(
     """Write all things of a world's `objects` as an image folder.
 
     Args:
-        world: with the domain `objects`.
-        out: folder to make.
-        least: pixels of the larger side of the smallest thing.
-        progress: told of every picture.
+        world: a world with the domain `objects`.
+        out: folder to create.
+        least: smallest size of a thing: pixels of its larger side.
+        progress: called for every picture.
 
     Returns:
         Number of things by split.
@@ -147,7 +147,7 @@ def write_things(
 def check_categories(
     root: Path, split: str, there: Collection[str], trained: Collection[str], least: int = LEAST
 ) -> None:
-    """Raise DataError where a split of a world has no thing, or one of a category that `train` has not."""
+    """Raise DataError if a split of a world has no thing, or a category that `train` lacks."""
     advice = "Build a larger world, or cut out smaller things (`codistill world things --least`)"
     if not there:
         raise DataError(f"{root}: no thing of {split} has {least} pixels a side. {advice}.")

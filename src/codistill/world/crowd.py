@@ -1,4 +1,4 @@
-"""People before they are placed: phenotypes and poses drawn, one batched call of Anny, clothes put on."""
+"""Create people before they are placed: draw phenotypes and poses, call Anny once for all, add clothes."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,26 +19,26 @@ from codistill.world.poses import Pose, draw_pose
 from codistill.world.shapes import rotation
 
 COARSE = 0.025
-"""Metres: cell of the triangles for what needs no detail, penetration and silhouettes (an eighth of all)."""
+"""Cell size in metres of the coarse triangles (an eighth of all) for penetration tests and silhouettes."""
 
 CELLS = (0.005, 0.007, 0.01, 0.014, 0.02)
-"""Metres: cells of the triangles that are rendered, by distance."""
+"""Cell sizes in metres of the rendered triangles, which are chosen by distance."""
 
 ROUNDS, CANDIDATES = 3, 2
-"""How often poses are drawn for those who run into themselves, and how many each time."""
+"""Number of rounds in which new poses are drawn for bodies that penetrate themselves, and poses per round."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """A posed body about its pelvis, upright, facing -y.
+    """A posed body, upright, with its pelvis at the origin, facing -y.
 
     Attributes:
         phenotypes: (6,) in [0, 1], in the order of `PHENOTYPES`.
-        rotations: (n_rot, 3, 3), the root's is the identity.
-        pose: the family it was drawn from, and whether it sits.
-        vertices, joints: (V, 3), (J, 3) metres, the pelvis at the origin.
-        anatomy: for the clothes.
-        penetration: the largest share of a limb inside the rest of the body.
+        rotations: (n_rot, 3, 3); that of the root is the identity.
+        pose: the pose, with its family and whether it sits.
+        vertices, joints: (V, 3) and (J, 3) in metres, the pelvis at the origin.
+        anatomy: the body in its rest pose, for the clothes.
+        penetration: the largest share of a limb that is inside the rest of the body.
     """
 
     phenotypes: NDArray[np.float32]
@@ -51,13 +51,13 @@ class Person:
 
     @property
     def floor(self) -> float:
-        """Height of the lowest point below the pelvis (negative)."""
+        """Height of the lowest point relative to the pelvis (negative)."""
         return float(self.vertices[:, 2].min())
 
     def placed(
         self, x: float, y: float, turn: float
     ) -> tuple[Floats, NDArray[np.float64], NDArray[np.float64]]:
-        """Vertices in the world, the root rotation (3, 3) and the pelvis (3,), standing at (x, y), turned about z."""
+        """Vertices, root rotation (3, 3) and pelvis (3,) in the world, for the body at (x, y), rotated about z."""
         root = rotation("z", turn)
         pelvis = np.array([x, y, -self.floor])
         return (self.vertices @ root.T + pelvis).astype(np.float32), root, pelvis
@@ -71,12 +71,12 @@ class Person:
         instance: int,
         novel: bool,
     ) -> list[Item]:
-        """The dressed body at the given vertices, with triangles of `body_faces`."""
+        """Items of the dressed body at the given vertices, with triangles from `body_faces`."""
         return dress(self.anatomy, vertices, faces, rng, palette, instance, novel)
 
 
 def draw_phenotypes(rng: np.random.Generator, novel: bool) -> NDArray[np.float32]:
-    """(6,) in [0, 1]: all ages and builds; `novel` ones go beyond the weight, height or muscle of training."""
+    """Draw phenotypes (6,) in [0, 1]; `novel` ones have a weight, height or muscle beyond those of training."""
     band = float(rng.choice([0.2, 0.42, 0.66, 0.9], p=[0.12, 0.16, 0.48, 0.24]))
     values = {
         "gender": float(rng.beta(0.4, 0.4)),
@@ -93,7 +93,7 @@ def draw_phenotypes(rng: np.random.Generator, novel: bool) -> NDArray[np.float32
 
 
 def draw_people(scene_id: SceneId, rng: np.random.Generator, count: int, body: AnnyBody) -> list[Person]:
-    """`count` people, none of whom runs into itself by more than the tolerance (or the best that was found)."""
+    """Draw `count` people; none penetrates itself beyond the tolerance, unless no better pose was found."""
     shapes = [draw_phenotypes(rng, scene_id.novel(rng)) for _ in range(count)]
     novel = [scene_id.novel(rng) for _ in range(count)]
     names, owner = body.joint_names, body.dominant_joint().numpy()
@@ -111,7 +111,7 @@ def draw_people(scene_id: SceneId, rng: np.random.Generator, count: int, body: A
             if not now:
                 break
             poses, own = [tries[k][turn] for k in now], [shapes[k] for k in now]
-            if not rests:  # in the first call, since a call costs as much as two bodies
+            if not rests:  # rest poses are added to the first call, since a call costs as much as two bodies
                 poses, own = [Pose("rest")] * count + poses, shapes + own
             posed = _posed(body, poses, own)
             rests, posed = rests or posed[:count], posed[-len(now) :]
@@ -127,7 +127,7 @@ def draw_people(scene_id: SceneId, rng: np.random.Generator, count: int, body: A
 
 @lru_cache(maxsize=8)
 def body_faces(body: AnnyBody, cell: float = 0.0) -> NDArray[np.int32]:
-    """A body's triangles; fewer and larger ones where `cell` (metres, of a body of middle size) is positive."""
+    """A body's triangles; fewer and larger ones if `cell` (metres on a body of average size) is positive."""
     faces = body.faces.numpy().astype(np.int32)
     if not cell:
         return faces
@@ -137,7 +137,7 @@ def body_faces(body: AnnyBody, cell: float = 0.0) -> NDArray[np.int32]:
 
 
 def faces_for(body: AnnyBody, vertices: Floats, camera: Camera) -> NDArray[np.int32]:
-    """The coarsest triangles whose cells stay below a pixel of the camera, wherever on the body."""
+    """The coarsest triangles whose cells are smaller than a pixel of the camera everywhere on the body."""
     depth = (vertices - camera.position) @ camera.pose[:3, 2].astype(np.float32)
     pixel = float(depth.min()) / float(camera.intrinsics[0, 0])
     return body_faces(body, max((cell for cell in CELLS if cell <= pixel), default=0.0))
@@ -146,7 +146,7 @@ def faces_for(body: AnnyBody, vertices: Floats, camera: Camera) -> NDArray[np.in
 def _posed(
     body: AnnyBody, poses: list[Pose], shapes: list[NDArray[np.float32]]
 ) -> list[tuple[Floats, Floats, NDArray[np.float32]]]:
-    """Vertices, joints and rotations of several bodies, in one call of the body model."""
+    """Compute vertices, joints and rotations of several bodies in one call of the body model."""
     rotations = np.stack([pose.matrices(body.rotation_names) for pose in poses]).astype(np.float32)
     with torch.inference_mode():
         vertices, joints = body.pose(torch.from_numpy(rotations), torch.from_numpy(np.stack(shapes)))

@@ -1,11 +1,11 @@
-"""The world's truth, typed: images with labels, depth, second views or people, read from the shards on demand.
+"""Data sets of a built world: images with labels, depth, second views or people, read from the shards on demand.
 
     world = World("runs/world")
     len(world.depth("train")), world.depth("train")[0].depth       # (row, column) metres, inf for sky
     world.sources("train")                                         # three ordinary sources for distillation
 
-Every data set is map-style, picklable (for loader workers) and opens its shards at the first access. Images are
-uint8 (row, column, 3): normalization is the encoder's.
+Every data set is map-style, can be pickled (for loader workers) and opens its shards at the first access. Images are
+uint8 (row, column, 3); the encoder normalizes them.
 """
 
 import json
@@ -32,7 +32,7 @@ from codistill.world.identity import DATA_DOMAIN, SCENE, SPLITS, VIEWS, scene_of
 
 @dataclass(frozen=True)
 class SegmentationSample:
-    """An image with the class of every pixel (index into `CLASSES`; 255 to be ignored)."""
+    """An image with the class of every pixel (index into `CLASSES`; 255 for ignored pixels)."""
 
     image: UInt8[Tensor, "row column 3"]
     labels: UInt8[Tensor, "row column"]
@@ -55,8 +55,8 @@ class PairSample:
 
     Attributes:
         images, depths, intrinsics, poses: of both views; poses are camera-to-world, in metres.
-        overlap: share of each view that the other sees, averaged.
-        relative: camera 1 (view 0) to camera 2 (view 1).
+        overlap: share of each view that the other one sees, averaged over both.
+        relative: transformation from the camera of view 0 to that of view 1.
     """
 
     images: UInt8[Tensor, "view row column 3"]
@@ -74,11 +74,13 @@ class PeopleSample:
 
     Attributes:
         phenotypes: in [0, 1], in Anny's order (gender, age, muscle, weight, height, proportions).
-        rotation_vectors: Anny `local-ref`, the root in camera coordinates; radians.
-        translations: of the pelvis, metres.
-        joints_3d: metres. joints_2d: pixels (column, row).
-        visible: share of the silhouette that is seen. instance_ids: in `instances`.
-        instances: per pixel, 0 where there is no person or thing.
+        rotation_vectors: Anny's `local-ref` parameters in radians; that of the root is in camera coordinates.
+        translations: positions of the pelvis, in metres.
+        joints_3d: in metres.
+        joints_2d: in pixels (column, row).
+        visible: visible share of the silhouette.
+        instance_ids: numbers of the people in `instances`.
+        instances: instance number per pixel, 0 where there is no person or thing.
     """
 
     image: UInt8[Tensor, "row column 3"]
@@ -98,7 +100,7 @@ SampleType = TypeVar("SampleType")
 
 
 class WorldDataset(ABC, Generic[SampleType], Sequence[SampleType]):
-    """Samples of one split, read from one or several domains."""
+    """Base of the data sets: samples of one split, from one or several domains."""
 
     views = 1
 
@@ -116,7 +118,7 @@ class WorldDataset(ABC, Generic[SampleType], Sequence[SampleType]):
         return sum(len(source) for source in self.sources()) // self.views
 
     def scenes(self) -> tuple[str, ...]:
-        """The scene of every sample, in order: the two views of a room have one."""
+        """The scene of every sample, in order; the two views of a room belong to one scene."""
         return tuple(
             scene_of(source.name_of(index))
             for source in self.sources()
@@ -127,14 +129,14 @@ class WorldDataset(ABC, Generic[SampleType], Sequence[SampleType]):
         return self.read(*self._place(index))
 
     def inputs_of(self, index: int) -> tuple[Path | Part, ...]:
-        """The shards of a sample, and its number there."""
+        """What a sample is read from: its shards, and the names of its pictures there."""
         source, at = self._place(index)
         numbers = range(self.views * at, self.views * at + self.views)
         shards = dict.fromkeys(path for number in numbers for path in source.files_of(number))
         return (*shards, *((source.name_of(number), "") for number in numbers))
 
     def _place(self, index: int) -> tuple[Source, int]:
-        """The source of a sample, and its number there."""
+        """The source of a sample, and its index there."""
         at = index
         for source in self.sources():
             if 0 <= at < len(source) // self.views:
@@ -150,7 +152,7 @@ class WorldDataset(ABC, Generic[SampleType], Sequence[SampleType]):
 
     @abstractmethod
     def read(self, source: Source, index: int) -> SampleType:
-        """Sample `index` of a source."""
+        """Read sample `index` of a source."""
 
 
 class SegmentationDataset(WorldDataset[SegmentationSample]):
@@ -215,7 +217,10 @@ class World:
     """A built world.
 
     Attributes:
-        root: its folder. domains: those it has. size: side of its pictures. classes: names by label.
+        root: its folder.
+        domains: the domains that it has.
+        size: side of its pictures in pixels.
+        classes: class names by label.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -272,7 +277,7 @@ def world_source(root: Path, domain: str, split: str) -> SourceConfig:
 
 
 def read_facts(source: Source, index: int) -> dict[str, Any]:
-    """The JSON of a picture."""
+    """Read the JSON of a picture."""
     try:
         return json.loads(source.read_member(index, "json"))
     except ValueError as error:

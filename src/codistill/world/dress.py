@@ -1,6 +1,7 @@
-"""Skin, hair and clothes: shells of a body's own triangles, lifted off the skin, each with its material.
+"""Skin, hair and clothes of a body: shells of its own triangles at a distance from the skin, each with a material.
 
-Regions follow from the rest pose (heights, distance along the arm) and from the joint that moves a vertex most.
+Regions are determined from the rest pose (heights, distance along the arm) and from the joint with the largest weight
+on a vertex.
 """
 
 from dataclasses import dataclass
@@ -51,8 +52,10 @@ class Anatomy:
     """A body in its rest pose, for dressing.
 
     Attributes:
-        faces: (F, 3). rest: (V, 3) vertices of this very body at rest.
-        owner: (V,) number of the joint that moves each vertex most. names: of the joints.
+        faces: (F, 3) triangles.
+        rest: (V, 3) vertices of this body in its rest pose.
+        owner: (V,) index of the joint with the largest weight on each vertex.
+        names: names of the joints.
         joints: rest position (3,) by joint name.
     """
 
@@ -76,12 +79,12 @@ def dress(
     instance: int,
     novel: bool,
 ) -> list[Item]:
-    """The body as items: bare skin, eyes, hair, shirt, trousers, shoes.
+    """Make the items of a body: bare skin, eyes, hair, shirt, trousers, shoes.
 
     Args:
         posed: (V, 3) vertices in the world.
-        faces: (F, 3) what to show of them: the anatomy's triangles or fewer ones; normals are the anatomy's.
-        novel: wear textures that training never shows.
+        faces: (F, 3) triangles to render: the anatomy's or fewer; normals are computed from the anatomy's.
+        novel: use textures that training never shows.
     """
     label = CLASS_INDEX[PERSON]
     normals = vertex_normals(posed, anatomy.faces)
@@ -115,7 +118,7 @@ def _covered(faces: NDArray[np.int32], region: NDArray[np.bool_]) -> NDArray[np.
 def _mixed(
     rng: np.random.Generator, tones: tuple[tuple[float, float, float], ...]
 ) -> tuple[float, float, float]:
-    """A tone between two neighbours of a row."""
+    """A random tone between two neighbouring ones of a list."""
     at = rng.uniform(0, len(tones) - 1)
     low = int(at)
     a, b = np.asarray(tones[low]), np.asarray(tones[min(low + 1, len(tones) - 1)])
@@ -169,7 +172,7 @@ def _outfit(
 
 
 def _along_arm(anatomy: Anatomy) -> NDArray[np.float64]:
-    """(V,) 0 at the shoulders, 1 at the wrists."""
+    """(V,) relative position along the arm: 0 at the shoulders, 1 at the wrists."""
     out = np.zeros(len(anatomy.rest))
     for side in "LR":
         start, end = anatomy.joints[f"upperarm01.{side}"], anatomy.joints[f"wrist.{side}"]
@@ -182,7 +185,7 @@ def _along_arm(anatomy: Anatomy) -> NDArray[np.float64]:
 def _hair(
     anatomy: Anatomy, rng: np.random.Generator, size: float
 ) -> list[tuple[NDArray[np.bool_], float]] | None:
-    """Shells of hair: a cap, thicker above, down to the nape or the shoulders; None for a bald head."""
+    """Shells of hair: a cap, thicker at the top, that reaches to the nape or the shoulders; None for a bald head."""
     style = rng.choice(["short", "short", "full", "long", "bald"], p=[0.3, 0.15, 0.3, 0.2, 0.05])
     if style == "bald":
         return None

@@ -80,7 +80,7 @@ DOOR_HEIGHT = 2.05
 
 
 def _opening(rng: np.random.Generator, along: float, height: float, number: int) -> Opening | None:
-    """Left, right, bottom and top of the window or door in a wall, or None."""
+    """Draw left, right, bottom and top of the window or door in a wall; None for a wall without one."""
     kind = rng.choice(["window", "door", "none"], p=[0.5, 0.2, 0.3])
     if kind == "none":
         return None
@@ -99,7 +99,7 @@ def _opening(rng: np.random.Generator, along: float, height: float, number: int)
 
 
 def _wall(along: float, height: float, opening: Opening | None) -> list[Mesh]:
-    """A wall along x whose inner face lies at y = 0, around its opening."""
+    """A wall along x with its opening; its inner face lies at y = 0."""
     thick = 0.2
 
     def slab(x0: float, x1: float, z0: float, z1: float) -> Mesh:
@@ -139,7 +139,7 @@ def _ceiling_light(
     warm: NDArray[np.float64],
     sun: list[Light],
 ) -> tuple[list[Light], list[Item]]:
-    """A lamp under the ceiling, with sunlight from outside now and then."""
+    """A lamp under the ceiling, and sometimes sunlight from outside."""
     x, y = rng.uniform(-0.4, 0.4, 2) * half
     radius = float(rng.uniform(0.12, 0.22))
     z = height - radius - 0.12

@@ -1,4 +1,4 @@
-"""A scene's identity (seed, domain, split, index), and its random numbers, which follow from nothing else."""
+"""A scene's identity (seed, domain, split, index), which alone determines its random numbers."""
 
 import re
 from dataclasses import dataclass
@@ -8,34 +8,34 @@ import numpy as np
 from codistill.errors import ConfigError, unknown_name
 
 DOMAINS = ("objects", "rooms", "people")
-"""The world's domains. To the teachers they are `generic`, `3d` and `human`."""
+"""The world's domains. For teachers they correspond to the domains `generic`, `3d` and `human`."""
 
 DATA_DOMAIN = {"objects": "generic", "rooms": "3d", "people": "human"}
 
 SPLITS = ("train", "val", "test")
 
 VIEWS = {"objects": 1, "rooms": 2, "people": 1}
-"""Pictures per scene."""
+"""Number of pictures per scene, by domain."""
 
 SCENE = r"(?:objects|rooms|people)-(?:train|val|test)-\d+"
-"""In a picture's name, its scene: see `SceneId.key`."""
+"""Matches the scene in a picture's name, see `SceneId.key`."""
 
 
 def scene_of(name: str) -> str:
-    """The scene of a picture, by its name: `rooms-train-0000012` for both of its views."""
+    """The scene of a picture, from its name, e.g. `rooms-train-0000012` for both views."""
     found = re.search(SCENE, name)
     return found.group() if found else name
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneId:
-    """Names a scene.
+    """Identity of a scene.
 
     Attributes:
-        seed: of the world.
+        seed: seed of the world.
         domain: `objects`, `rooms` or `people`.
         split: `train`, `val` or `test`; their random numbers are disjoint.
-        index: number of the scene in its split.
+        index: index of the scene in its split.
     """
 
     seed: int
@@ -52,15 +52,15 @@ class SceneId:
             raise ConfigError(f"seed and index must not be negative; got {self.seed} and {self.index}")
 
     def rng(self, stream: int = 0) -> np.random.Generator:
-        """Random numbers of this scene: stream 0 composes it, 1 + view renders a view."""
+        """Random generator of this scene: stream 0 is for composing it, stream 1 + view for rendering a view."""
         place = (DOMAINS.index(self.domain), SPLITS.index(self.split))
         return np.random.default_rng([self.seed, *place, self.index, stream])
 
     def key(self, view: int = 0) -> str:
-        """Name of a picture in its shard: `objects-train-0000012`, with `-a` and `-b` for pairs."""
+        """Name of a picture in its shard, e.g. `objects-train-0000012`; pairs end in `-a` and `-b`."""
         suffix = f"-{'ab'[view]}" if VIEWS[self.domain] > 1 else ""
         return f"{self.domain}-{self.split}-{self.index:07d}{suffix}"
 
     def novel(self, rng: np.random.Generator) -> bool:
-        """Whether the next thing is of a kind kept from training: half of them, in the test split only."""
+        """Draw whether the next thing is of a kind held out from training; half are, in the test split only."""
         return bool(self.split == "test" and rng.random() < 0.5)

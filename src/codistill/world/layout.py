@@ -1,4 +1,4 @@
-"""Where things stand: footprints on a plane that do not overlap."""
+"""Place things on a plane so that their footprints do not overlap."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from codistill.world.things import Thing, place
 
 @dataclass(frozen=True)
 class Footprint:
-    """A rectangle on the ground: centre (2,), half sizes (2,), and angle in degrees."""
+    """A rectangle on the ground, with centre (2,), half sizes (2,), and angle in degrees."""
 
     center: NDArray[np.float64]
     half: NDArray[np.float64]
@@ -22,7 +22,7 @@ class Footprint:
         return np.array([[c, s], [-s, c]])
 
     def overlaps(self, other: "Footprint", gap: float = 0.0) -> bool:
-        """Whether two rectangles come closer than `gap` metres (separating axes)."""
+        """Whether two rectangles are closer than `gap` metres (separating-axis test)."""
         between = other.center - self.center
         far = float(np.hypot(*self.half) + np.hypot(*other.half)) + gap
         if float(between @ between) > far * far:
@@ -34,7 +34,7 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Placed:
-    """A thing at its place: the pose (4, 4) and the footprint there."""
+    """A placed thing, with its pose (4, 4) and footprint."""
 
     thing: Thing
     pose: NDArray[np.float64]
@@ -42,7 +42,7 @@ class Placed:
 
 
 def footprint(thing: Thing, x: float, y: float, turn: float) -> Footprint:
-    """Of a thing whose z axis stands at (x, y)."""
+    """Footprint of a thing whose z axis is at (x, y)."""
     low, high = thing.low, thing.high
     c, s = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     middle = np.array([[c, -s], [s, c]]) @ ((low + high) / 2)
@@ -52,7 +52,7 @@ def footprint(thing: Thing, x: float, y: float, turn: float) -> Footprint:
 def try_place(
     thing: Thing, x: float, y: float, z: float, turn: float, taken: list[Footprint], gap: float
 ) -> Placed | None:
-    """The thing at (x, y, z) unless its footprint touches one that is taken."""
+    """Place a thing at (x, y, z); None if its footprint comes too close to one that is taken."""
     area = footprint(thing, x, y, turn)
     if any(area.overlaps(other, gap) for other in taken):
         return None
@@ -68,12 +68,13 @@ def scatter(
     taken: list[Footprint],
     inside: NDArray[np.floating] | None = None,
 ) -> list[Placed]:
-    """Things dropped about the origin, closer ones first; those that find no room are left out.
+    """Place things at random around the origin, first close to it; things for which there is no room are left out.
 
     Args:
-        radius: metres within which the first tries fall; later tries fall up to twice as far.
-        inside: (2,) half sides of a rectangle that footprints must stay in, or None.
-        taken: footprints in the way; those of the placed things are added.
+        radius: scale in metres of the distance from the origin: positions are normally distributed, with a deviation
+            that grows from 0.3 to 1.0 times the radius over the tries.
+        inside: (2,) half sides of a rectangle that must contain the footprints, or None.
+        taken: footprints that must not be touched; those of the placed things are added.
     """
     out: list[Placed] = []
     for thing in things:

@@ -1,7 +1,7 @@
-"""Colours and materials, drawn independently of the category: colour carries no class.
+"""Draw colours and materials, independently of the category, so that colour does not tell the class.
 
-A scene draws one palette; every thing in it draws its materials from that palette and from all finishes and texture
-families alike.
+One palette is drawn per scene. Every thing in it draws its materials from that palette, and from all finishes and
+texture families alike.
 """
 
 import colorsys
@@ -40,7 +40,7 @@ class Palette:
     """A few harmonious hues, and their saturation.
 
     Attributes:
-        hues: in [0, 1), neighbours and opposites of one hue.
+        hues: hues in [0, 1), which are close or opposite to one base hue.
         saturation: typical saturation of the scene.
     """
 
@@ -49,7 +49,7 @@ class Palette:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Palette":
-        """A harmony around a random hue: analogous, complementary, triadic or free."""
+        """Draw a harmony around a random hue: analogous, complementary, triadic or free."""
         natural = rng.random() < 0.45
         base = (
             float(rng.choice([0.06, 0.09, 0.12, 0.3, 0.55, 0.6]) + rng.normal(0, 0.03))
@@ -69,8 +69,8 @@ class Palette:
         )
 
     def color(self, rng: np.random.Generator, value: tuple[float, float] = (0.25, 0.95)) -> Color:
-        """A linear colour: a hue of the palette, or now and then a neutral."""
-        # Plain floats: called some five hundred times a scene.
+        """Draw a linear colour: a hue of the palette, or sometimes a neutral colour."""
+        # Plain floats, because this is called about five hundred times per scene.
         hue = self.hues[int(rng.integers(len(self.hues)))] + 0.015 * rng.standard_normal()
         saturation = min(self.saturation * (0.5 + 0.8 * rng.random()), 0.95)
         if rng.random() < 0.22:
@@ -80,7 +80,7 @@ class Palette:
 
 
 def contrasting(rng: np.random.Generator, palette: Palette, other: Color) -> Color:
-    """A colour of the palette that stands out against `other`."""
+    """Draw a colour of the palette that contrasts with `other`."""
     r, g, b = (c**0.5 for c in other)
 
     def distance(color: Color) -> float:
@@ -92,11 +92,11 @@ def contrasting(rng: np.random.Generator, palette: Palette, other: Color) -> Col
 def draw_material(
     rng: np.random.Generator, palette: Palette, size: float, novel: bool = False, against: Color | None = None
 ) -> Material:
-    """A material for a thing of about `size` metres.
+    """Draw a material for a thing of about `size` metres.
 
     Args:
         novel: use the texture families that training never shows.
-        against: a colour that this one must stand out from.
+        against: a colour with which this one must contrast.
     """
     first = palette.color(rng) if against is None else contrasting(rng, palette, against)
     finish = FINISHES[str(rng.choice(list(FINISHES), p=FINISH_ODDS))]
@@ -118,7 +118,7 @@ def draw_material(
 
 
 def special_materials(rng: np.random.Generator, palette: Palette, size: float) -> dict[str, Material]:
-    """Slots whose look follows from what they are: glass, tyres, screens, shades and bulbs."""
+    """Materials of slots whose appearance is determined by their function: glass, tyres, screens, shades and bulbs."""
     tint = palette.color(rng, (0.05, 0.3))
     shade = palette.color(rng, (0.6, 0.95))
     dark = float(rng.uniform(0.01, 0.06))

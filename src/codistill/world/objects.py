@@ -1,4 +1,4 @@
-"""The domain `objects`: three to eight things on a table, on a floor or in the open, cluttered and occluding."""
+"""The domain `objects`: three to eight things on a table, on a floor or outdoors, with clutter and occlusion."""
 
 from dataclasses import dataclass
 
@@ -21,9 +21,11 @@ class Stage:
     """Sizes of a kind of scene, in metres.
 
     Attributes:
-        radius: within which things are scattered. gap: between them.
-        toy: largest side of things that are toys here. largest: of any thing that stands here.
-        elevation: of the camera from the middle, degrees.
+        radius: range of the radius within which things are scattered.
+        gap: smallest gap between them.
+        toy: range of the largest side of things that appear as toys.
+        largest: largest side of any thing.
+        elevation: range of the camera's elevation as seen from the middle, in degrees.
         indoor: whether the scene is in a room.
     """
 
@@ -76,14 +78,14 @@ def objects_scene(scene_id: SceneId, size: int) -> Shot:
 
 
 def guest_of(scene_id: SceneId) -> str:
-    """The category that a scene must show: they take turns, so that every class occurs in every split."""
+    """The category that a scene must show; categories take turns, so that every class occurs in every split."""
     return list(CATEGORIES)[(scene_id.index + scene_id.seed) % len(CATEGORIES)]
 
 
 def _draw_thing(
     scene_id: SceneId, rng: np.random.Generator, palette: Palette, name: str, category: str | None = None
 ) -> Thing:
-    """A thing of the category, or one of this stage's, or now and then a toy of any kind."""
+    """Draw a thing of the category if one is given, else a thing of this stage, or sometimes a toy of any category."""
     stage = STAGES[name]
     novel = scene_id.novel(rng)
     toy = category is None and rng.random() < 0.25
@@ -107,7 +109,7 @@ def _on_table(
     radius: float,
     gap: float,
 ) -> tuple[list[Placed], list[Placed]]:
-    """The things on a table, and the table."""
+    """Place things on a table; returns the things, and the table."""
     table = build_thing("table", rng, palette, scene_id.novel(rng))
     half = table.size[:2].astype(np.float64) / 2 - 0.02
     placed = scatter(things, rng, radius, float(table.size[2]), gap, [], half * 0.93)
@@ -132,7 +134,7 @@ def _camera(
     stage: Stage,
     size: int,
 ) -> Camera:
-    """A view that frames the placed things from a free place."""
+    """Draw a camera that frames the placed things, at a free position."""
     fov = float(rng.uniform(36, 56))
     points = np.concatenate([_corners(p) for p in placed])
     target = (points.min(axis=0) + points.max(axis=0)) / 2
@@ -162,7 +164,7 @@ def _corners(placed: Placed) -> NDArray[np.float64]:
 
 
 def _framing(points: NDArray[np.float64], towards: NDArray[np.float64], slope: float) -> float:
-    """Distance along `towards` from which most of the points lie within a cone of that slope."""
+    """Distance along `towards` from which most of the points are within a cone of that slope."""
     along = points @ towards
     across = np.linalg.norm(points - np.outer(along, towards), axis=1)
     return float(np.percentile(along + across / slope, 85))
@@ -176,7 +178,7 @@ def _background(
     shown: list[Placed],
     camera: Camera,
 ) -> list[Placed]:
-    """Bigger things farther away, behind the scene's main things."""
+    """Place larger things farther away, behind the scene's main things."""
     out: list[Placed] = []
     taken = [p.footprint for p in shown]
     eye, forward = camera.pose[:2, 3], camera.pose[:2, 2]

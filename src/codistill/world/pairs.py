@@ -1,4 +1,4 @@
-"""Two views of one place: overlap measured with depth maps, correspondences, and the choice of the second camera."""
+"""Two views of one place: overlap from depth maps, correspondences, and the choice of the second camera."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from codistill.render.mesh import Floats
 from codistill.render.scene import MergedScene
 
 SAME_SURFACE = 0.01
-"""Relative difference of depth below which two views see the same point."""
+"""Relative difference of depth below which two views are taken to see the same point."""
 
 OVERLAP = (0.2, 0.9)
 BASELINE = (0.1, 2.0)
@@ -21,13 +21,14 @@ MAX_ROTATION = 60.0
 
 @dataclass(frozen=True)
 class Reprojection:
-    """Pixels of view 1 as seen from view 2, flat over row and column.
+    """Pixels of view 1 projected into view 2, flattened over row and column.
 
     Attributes:
-        pixels: (N, 2) column and row in view 2. depth: (N,) z-depth there.
+        pixels: (N, 2) column and row in view 2.
+        depth: (N,) z-depth in view 2.
         inside: (N,) whether the point falls into view 2.
-        other: (N,) depth that view 2 has at the nearest pixel; inf outside.
-        visible: (N,) inside and not hidden there.
+        other: (N,) view 2's own depth at the nearest pixel; inf outside.
+        visible: (N,) whether the point is inside view 2 and not occluded there.
     """
 
     pixels: NDArray[np.float64]
@@ -38,7 +39,7 @@ class Reprojection:
 
 
 def reproject(depth_1: Floats, camera_1: Camera, depth_2: Floats, camera_2: Camera) -> Reprojection:
-    """Where each pixel of view 1 lies in view 2, and whether view 2 sees the same point.
+    """Project each pixel of view 1 into view 2, and determine whether view 2 sees the same point.
 
     Args:
         depth_1, depth_2: (row, column) z-depth in metres, inf for sky.
@@ -66,24 +67,24 @@ def reproject(depth_1: Floats, camera_1: Camera, depth_2: Floats, camera_2: Came
 def tolerance(
     depth: Floats, row: NDArray[np.int_], column: NDArray[np.int_], inside: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Relative tolerance (N,) of the occlusion test: 1 %, and half a pixel's change of depth on slanted surfaces."""
+    """Relative tolerance (N,) of the occlusion test: 1 %, plus the change of depth over half a pixel."""
     slope = np.zeros_like(depth, dtype=np.float64)
-    safe = np.where(np.isfinite(depth), depth, 1e4).astype(np.float64)  # sky is far, but finite
-    # The smaller of both one-sided differences: a slope counts, a step to another surface does not.
+    safe = np.where(np.isfinite(depth), depth, 1e4).astype(np.float64)  # sky is far away, but finite
+    # The smaller of both one-sided differences, which is large on slopes, but not at a step to another surface.
     horizontal = np.minimum(
         np.abs(np.diff(safe, axis=1, prepend=safe[:, :1])), np.abs(np.diff(safe, axis=1, append=safe[:, -1:]))
     )
     vertical = np.minimum(
         np.abs(np.diff(safe, axis=0, prepend=safe[:1])), np.abs(np.diff(safe, axis=0, append=safe[-1:]))
     )
-    slope = 0.75 * (horizontal + vertical) / safe  # relative; half a pixel in x and y, with a margin
+    slope = 0.75 * (horizontal + vertical) / safe  # relative, over half a pixel in x and y, with a margin
     out = np.full(len(row), SAME_SURFACE)
     out[inside] += slope[row[inside], column[inside]]
     return out
 
 
 def overlap(depth_1: Floats, camera_1: Camera, depth_2: Floats, camera_2: Camera) -> float:
-    """Share of the pixels of each view that the other sees too, averaged over both directions."""
+    """Share of the pixels of each view that the other view sees too, averaged over both directions."""
     forth = reproject(depth_1, camera_1, depth_2, camera_2).visible.mean()
     back = reproject(depth_2, camera_2, depth_1, camera_1).visible.mean()
     return float(0.5 * (forth + back))
@@ -96,7 +97,7 @@ def rotation_between(a: Camera, b: Camera) -> float:
 
 
 def small_depth(merged: MergedScene, camera: Camera, size: int = 40) -> tuple[Floats, Camera]:
-    """A low-resolution depth map of what a camera sees, and the camera that takes it."""
+    """Render a depth map of low resolution from a camera's view; also returns the camera of that resolution."""
     factor = size / camera.width
     intrinsics = camera.intrinsics.copy()
     intrinsics[:2] *= factor
@@ -115,13 +116,14 @@ def second_camera(
     height: float,
     tries: int = 24,
 ) -> Camera | None:
-    """A second view whose overlap with the first comes nearest to one drawn evenly from the allowed range.
+    """Find a second view whose overlap with the first is closest to one drawn uniformly from the allowed range.
 
     Args:
-        allowed: (2,) half sides of the rectangle in which cameras may stand. height: of the ceiling.
+        allowed: (2,) half sides of the rectangle in which cameras may be.
+        height: height of the ceiling.
 
     Returns:
-        None if no try kept to the limits of overlap, baseline, rotation and free space.
+        The camera; None if no try was within the limits of overlap, baseline, rotation and free space.
     """
     wanted = float(rng.uniform(OVERLAP[0] + 0.03, OVERLAP[1] - 0.03))
     depth_1, low_1 = small_depth(merged, first)
@@ -146,7 +148,7 @@ def second_camera(
 
 
 def _moved(first: Camera, rng: np.random.Generator, amount: float) -> Camera:
-    """A camera near the first one: moved by the baseline and turned, more for a larger `amount` in 0 to 1."""
+    """Draw a camera near the first one, shifted by the baseline and rotated; more for a larger `amount` in 0 to 1."""
     longest = BASELINE[0] + (BASELINE[1] - BASELINE[0]) * np.clip(amount * 1.3, 0.15, 1.0)
     length = rng.uniform(BASELINE[0] * 1.05, longest * 0.98)
     direction = rng.standard_normal(3) * [1.0, 1.0, 0.35]

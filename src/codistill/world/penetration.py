@@ -1,4 +1,4 @@
-"""Whether a posed body runs into itself: arm and leg vertices inside the rest of it, by rays through Embree."""
+"""Measure self-penetration of a posed body: arm and leg vertices inside the rest of the body, by ray casting."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from codistill.render.mesh import Floats, compact, face_normals
 from codistill.render.trace import Tracer
 
 TOLERANCE = 0.03
-"""Share of a limb's vertices that may lie inside the rest of the body (hands touch, sleeves press)."""
+"""Allowed share of a limb's vertices inside the rest of the body (hands touch it, sleeves press on it)."""
 
 FOREARM = ("lowerarm", "wrist", "finger", "metacarpal")
 ARM = (*FOREARM, "upperarm", "clavicle", "shoulder")
@@ -18,11 +18,14 @@ LEG = (*SHIN, "upperleg", "toe")
 def coarse_faces(
     rest: Floats, faces: NDArray[np.int32], owner: NDArray[np.int64], cell: float = 0.025
 ) -> NDArray[np.int32]:
-    """Fewer, larger triangles (F', 3) of a body: vertices of one joint and one cell of the rest pose become one.
+    """Fewer, larger triangles (F', 3) of a body: vertices of one joint within one cell of the rest pose are merged.
+
+    The triangles index the body's own vertices.
 
     Args:
-        rest: (V, 3) metres. owner: (V,) joint numbers: parts that only touch are not merged.
-        cell: metres. The numbers are still those of the body's own vertices.
+        rest: (V, 3), in metres.
+        owner: (V,) indices of joints; vertices of different joints are not merged, even if they touch.
+        cell: cell size in metres.
     """
     keys = np.column_stack([owner, np.floor(rest / cell).astype(np.int64)])
     _, group = np.unique(keys, axis=0, return_inverse=True)
@@ -39,10 +42,12 @@ def coarse_faces(
 def self_penetration(
     posed: Floats, faces: NDArray[np.int32], owner: NDArray[np.int64], names: tuple[str, ...]
 ) -> float:
-    """The largest share of the vertices of a forearm inside trunk, head and legs, or of a shin inside the other leg.
+    """Largest share of vertices of a forearm inside trunk, head and legs, or of the left shin inside the right leg.
 
     Args:
-        posed: (V, 3) metres. owner: (V,) joint numbers. names: of the joints.
+        posed: (V, 3), in metres.
+        owner: (V,) indices of joints.
+        names: names of the joints.
     """
     forearm, arm, shin, leg = (
         np.array([name.startswith(part) for name in names])[owner] for part in (FOREARM, ARM, SHIN, LEG)
@@ -56,7 +61,7 @@ def self_penetration(
 
 
 class Solid:
-    """The inside of a mesh (vertices (V, 3), faces (F, 3)) that is closed but for where limbs were taken off."""
+    """The inside of a mesh (vertices (V, 3), faces (F, 3)) that is closed except where limbs were removed."""
 
     def __init__(self, vertices: Floats, faces: NDArray[np.int32]) -> None:
         used, faces = compact(faces, len(vertices))
@@ -65,7 +70,7 @@ class Solid:
         self._normals = face_normals(vertices, faces)
 
     def contains(self, points: Floats) -> NDArray[np.bool_]:
-        """(N,) whether points (N, 3) lie inside: in two of three directions the first face is seen from behind."""
+        """(N,) whether points (N, 3) are inside: in two of three directions the first hit face is seen from behind."""
         votes = np.zeros(len(points), np.int64)
         for direction in ((0.31, 0.83, 0.46), (-0.71, -0.52, 0.47), (0.12, -0.65, -0.75)):
             ray = np.asarray(direction, np.float32)

@@ -1,4 +1,4 @@
-"""The domain `people`: one to four dressed Anny bodies before varied backgrounds, near and far, some cut or hidden."""
+"""The domain `people`: one to four dressed Anny bodies, near and far, some truncated or occluded."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,7 +26,7 @@ from codistill.world.surroundings import Surroundings, open_ground
 from codistill.world.things import build_thing, place
 
 HEAD_PATCH = 14
-"""Pixels per side of the cells in which heads are counted."""
+"""Side in pixels of the cells in which heads are counted."""
 
 HUMAN_PARAMETERIZATION = (
     "anny local-ref: rotation vectors relative to the reference pose in the parent's frame"
@@ -35,12 +35,14 @@ HUMAN_PARAMETERIZATION = (
 
 @dataclass(frozen=True)
 class Standing:
-    """A person at a place.
+    """A placed person.
 
     Attributes:
-        vertices: (V, 3) in the world. root: (3, 3). pelvis: (3,) in the world.
+        vertices: (V, 3) in the world.
+        root: (3, 3) root rotation.
+        pelvis: (3,) in the world.
         area: the footprint.
-        seat: what it sits on, or None.
+        seat: the seat of a sitting person, or None.
     """
 
     person: Person
@@ -82,7 +84,7 @@ def people_scene(scene_id: SceneId, size: int, body: AnnyBody) -> Shot:
 def _camera(
     rng: np.random.Generator, around: Surroundings, first: Person, size: int
 ) -> tuple[Camera, NDArray[np.float64]]:
-    """A view in which the first person will fill between a third of the height and more than all of it."""
+    """Draw a camera in whose picture the first person fills from a third to more than all of the height."""
     fov = float(rng.uniform(42, 68))
     fill = float(np.exp(rng.uniform(np.log(0.42), np.log(1.35))))
     tall = float(np.ptp(first.vertices[:, 2]))
@@ -112,7 +114,7 @@ def _stand(
     camera: Camera,
     heading: NDArray[np.float64],
 ) -> list[Standing]:
-    """People at places within the view: the first where the camera looks, the others nearer or farther."""
+    """Place people within the view: the first where the camera looks, the others nearer or farther."""
     forward, distance = heading[:2], float(heading[2])
     side = np.array([-forward[1], forward[0]])
     slope = float(0.5 * camera.width / camera.intrinsics[0, 0])
@@ -158,7 +160,7 @@ def _seat(
     vertices: Floats,
     pelvis: NDArray[np.float64],
 ) -> Placed:
-    """A stool or a box of just the height at which the person sits."""
+    """A stool or a box of the height at which the person sits."""
     near = np.linalg.norm(vertices[:, :2] - pelvis[:2], axis=1) < 0.1
     height = float(vertices[near, 2].min()) + 0.012
     category = str(rng.choice(["stool", "box", "barrel"], p=[0.5, 0.3, 0.2]))
@@ -191,7 +193,7 @@ def _others(
     camera: Camera,
     heading: NDArray[np.float64],
 ) -> list[Placed]:
-    """Things behind the people, and now and then one before them that hides a part."""
+    """Place things behind the people, and sometimes one in front of them that occludes a part."""
     taken = [s.area for s in standing] + [s.seat.footprint for s in standing if s.seat is not None]
     forward, distance = heading[:2], float(heading[2])
     side = np.array([-forward[1], forward[0]])
@@ -254,7 +256,7 @@ def _facts(one: Standing, camera: Camera, body: AnnyBody) -> dict[str, Any]:
 
 
 def silhouette_pixels(vertices: Floats, faces: NDArray[np.int32], camera: Camera, size: int = 64) -> float:
-    """How many pixels of the camera's size a body alone would cover, also beyond the picture's borders."""
+    """Number of pixels that a body alone would cover, including those beyond the picture's borders."""
     wide = camera.intrinsics.copy()
     factor = size / camera.width
     wide[:2] *= factor
@@ -262,7 +264,7 @@ def silhouette_pixels(vertices: Floats, faces: NDArray[np.int32], camera: Camera
     larger = Camera(wide, camera.pose, 2 * size, 2 * size)
     directions = larger.directions().reshape(2 * size, 2 * size, 3)
     if float(((vertices - camera.position) @ camera.pose[:3, 2].astype(np.float32)).min()) > 0.05:
-        pixels, _ = larger.project(vertices)  # the rest of the picture cannot see it
+        pixels, _ = larger.project(vertices)  # no ray elsewhere can hit it
         left, top = np.clip(np.floor(pixels.min(axis=0)).astype(int), 0, 2 * size)
         right, bottom = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + 1, 0, 2 * size)
         directions = directions[top:bottom, left:right]

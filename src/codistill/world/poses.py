@@ -1,7 +1,7 @@
-"""Plausible poses: a few families (standing, walking, sitting, reaching, ...) sampled within the limits of joints.
+"""Sample plausible poses of a few families (standing, walking, sitting, reaching, ...) within the limits of joints.
 
-A body stands with x to its left, y to its back and z up; rotations are Anny's `local-ref` parameters, which turn
-about those axes as carried along by the parent. Angles in degrees.
+A body stands with x to its left, y to its back and z up. Rotations are Anny's `local-ref` parameters: they rotate about
+those axes, which move with the parent joint. Angles are in degrees.
 """
 
 from collections.abc import Callable
@@ -25,12 +25,12 @@ FORWARD = np.array([0.0, -1.0, 0.0])
 
 @dataclass
 class Pose:
-    """Rotations by joint name, and what the body rests on.
+    """Rotations by joint name, and whether the body sits.
 
     Attributes:
         family: a name of `FAMILIES`.
-        joints: (3, 3) by joint name; the others keep their rest pose.
-        seated: whether a seat must be put under the pelvis.
+        joints: (3, 3) rotations by joint name; other joints keep their rest pose.
+        seated: whether a seat must be placed under the pelvis.
     """
 
     family: str
@@ -38,23 +38,23 @@ class Pose:
     seated: bool = False
 
     def turn(self, joint: str, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> None:
-        """Turn a joint about its axes, in addition to its present rotation."""
+        """Rotate a joint about its axes, in addition to its present rotation."""
         matrix = rotation("z", z) @ rotation("y", y) @ rotation("x", x)
         self.joints[joint] = self.joints.get(joint, np.eye(3)) @ matrix
 
     def matrices(self, names: tuple[str, ...]) -> Matrix:
-        """(len(names), 3, 3)."""
+        """Rotations of the named joints, (len(names), 3, 3)."""
         return np.stack([self.joints.get(name, np.eye(3)) for name in names])
 
 
 def about(axis: NDArray[np.floating], degrees: float) -> Matrix:
-    """(3, 3) rotation about an axis."""
+    """Rotation (3, 3) about an axis."""
     vector = np.asarray(axis, np.float64) / np.linalg.norm(axis) * np.radians(degrees)
     return rotation_from_vector(torch.from_numpy(vector)).numpy()
 
 
 def aligning(start: NDArray[np.floating], end: NDArray[np.floating]) -> Matrix:
-    """The smallest rotation that turns `start` to `end`."""
+    """The smallest rotation that maps the direction `start` to `end`."""
     a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
     axis = np.cross(a, b)
     if np.linalg.norm(axis) < 1e-8:  # parallel: no axis
@@ -66,15 +66,15 @@ def arm(pose: Pose, side: str, towards: NDArray[np.floating], elbow: float, twis
     """Point an upper arm and bend its elbow.
 
     Args:
-        towards: (3,) outwards, backwards, up, seen from the torso.
+        towards: (3,) direction of the upper arm relative to the torso: outwards, backwards, up.
         elbow: bend in degrees, 0 for the reference pose.
-        twist: about the upper arm; positive brings the forearm inwards.
+        twist: rotation about the upper arm; positive values bring the forearm inwards.
     """
     sign = SIDES[side]
     rest = ARM_REST[side]
     target = np.array([sign * towards[0], towards[1], towards[2]])
     up = float(towards[2] / np.linalg.norm(towards))
-    lift = 18.0 * max(0.0, up + 0.3)  # degrees, from a little below the horizontal on
+    lift = 18.0 * max(0.0, up + 0.3)  # degrees, starting a little below the horizontal
     shoulder = rotation("y", -sign * lift)  # the clavicle rises with the arm
     pose.joints[f"clavicle.{side}"] = shoulder
     bend = about(np.cross(rest, FORWARD), elbow)  # flexes forwards
@@ -83,7 +83,7 @@ def arm(pose: Pose, side: str, towards: NDArray[np.floating], elbow: float, twis
 
 
 def leg(pose: Pose, side: str, hip: float, knee: float, spread: float = 0.0, twist: float = 0.0) -> None:
-    """Raise a thigh forwards by `hip`, bend the knee, spread outwards, and turn the toes out by `twist`."""
+    """Raise a thigh forwards by `hip`, bend the knee, spread the leg outwards, and turn the toes out by `twist`."""
     sign = SIDES[side]
     pose.turn(f"upperleg01.{side}", z=sign * twist)
     pose.joints[f"upperleg01.{side}"] = (
@@ -93,7 +93,7 @@ def leg(pose: Pose, side: str, hip: float, knee: float, spread: float = 0.0, twi
 
 
 def torso(pose: Pose, rng: np.random.Generator, bend: float = 0.0, free: float = 1.0) -> None:
-    """Bend, lean and turn the spine, spread over its joints; look somewhere; curl the fingers."""
+    """Bend, lean and turn the spine, distributed over its joints; turn the head at random; curl the fingers."""
     lean, turn = rng.normal(0, 5) * free, rng.normal(0, 10) * free
     bend = bend + rng.normal(0, 4) * free
     for joint in ("spine05", "spine04", "spine03", "spine02", "spine01"):
@@ -110,7 +110,7 @@ def torso(pose: Pose, rng: np.random.Generator, bend: float = 0.0, free: float =
 
 
 def hanging_arms(pose: Pose, rng: np.random.Generator) -> None:
-    """Arms at rest: hanging, on the hips, or before the body."""
+    """Pose arms at rest: hanging, on the hips, or in front of the body."""
     for side in SIDES:
         kind = rng.choice(["hang", "hip", "bent"], p=[0.66, 0.14, 0.2])
         if kind == "hang":
@@ -262,7 +262,7 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Pose]] = {
     "sitting": sitting,
     "reaching": reaching,
 }
-"""Poses of all splits."""
+"""Families of poses in all splits."""
 
 NOVEL_FAMILIES: dict[str, Callable[[np.random.Generator], Pose]] = {
     "kneeling": kneeling,
@@ -270,13 +270,13 @@ NOVEL_FAMILIES: dict[str, Callable[[np.random.Generator], Pose]] = {
     "lunge": lunge,
     "balancing": balancing,
 }
-"""Poses of the test split only."""
+"""Families of poses in the test split only."""
 
 ODDS = {"standing": 0.34, "walking": 0.24, "sitting": 0.2, "reaching": 0.22}
 
 
 def draw_pose(rng: np.random.Generator, novel: bool) -> Pose:
-    """A pose; `novel` ones are of families that training never shows."""
+    """Draw a pose; `novel` ones are of families that training never shows."""
     if novel:
         return NOVEL_FAMILIES[str(rng.choice(list(NOVEL_FAMILIES)))](rng)
     return FAMILIES[str(rng.choice(list(FAMILIES), p=[ODDS[f] for f in FAMILIES]))](rng)

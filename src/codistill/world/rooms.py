@@ -1,4 +1,4 @@
-"""The domain `rooms`: furnished rooms and courtyards without people, each from two points of view."""
+"""The domain `rooms`: furnished rooms and courtyards without people, each seen from two viewpoints."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ def _try_scene(scene_id: SceneId, rng: np.random.Generator, size: int) -> Shot |
 def furnish(
     scene_id: SceneId, rng: np.random.Generator, palette: Palette, around: Surroundings
 ) -> list[Placed]:
-    """Furniture along the walls and in the middle, small things on the tables."""
+    """Place furniture along the walls and in the middle, and small things on the tables."""
     taken: list[Footprint] = []
     out: list[Placed] = []
     along = AGAINST_WALL if around.indoor else COURTYARD
@@ -107,7 +107,7 @@ def _at_wall(
     around: Surroundings,
     taken: list[Footprint],
 ) -> Placed | None:
-    """A thing with its back to a wall, where there is room."""
+    """Place a thing with its back to a wall; None if there is no room."""
     thing = build_thing(category, rng, palette, scene_id.novel(rng))
     for _ in range(12):
         side = int(rng.integers(4))
@@ -123,7 +123,7 @@ def _at_wall(
 
 
 def set_table(scene_id: SceneId, rng: np.random.Generator, palette: Palette, table: Placed) -> list[Placed]:
-    """One to four small things on a table."""
+    """Place one to four small things on a table."""
     half = table.thing.size[:2].astype(np.float64) / 2 * 0.9
     if float(table.thing.size[0]) < 1.2 and float(abs(half[0] - half[1])) < 0.02:
         half = half * 0.7
@@ -145,7 +145,7 @@ def set_table(scene_id: SceneId, rng: np.random.Generator, palette: Palette, tab
 def _first_camera(
     merged: MergedScene, rng: np.random.Generator, around: Surroundings, areas: list[Footprint], size: int
 ) -> Camera | None:
-    """A view across the place from head height, with nothing right before the lens and not all of it wall."""
+    """Draw a camera at head height that looks across the place, with nothing close to the lens and not only wall."""
     fov = float(rng.uniform(52, 72))
     best: tuple[float, Camera] | None = None
     for _ in range(14):

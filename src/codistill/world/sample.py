@@ -1,4 +1,4 @@
-"""A scene rendered and encoded: JPEG, depth, labels, instances and one JSON per picture, as they lie in the shards."""
+"""Render and encode a scene: JPEG, depth, labels, instances and one JSON per picture, as stored in the shards."""
 
 import io
 import json
@@ -23,16 +23,18 @@ from codistill.world.shot import Shot
 
 JPEG_QUALITY = 92
 FORMAT = 2
-"""Of the stored pictures and their truth; depth as `imaging/depth16.py` says."""
+"""Version of the format of pictures and their ground truth; depth is encoded as in `imaging/depth16.py`."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One picture with its truth.
+    """One picture with its ground truth.
 
     Attributes:
-        rgb: (row, column, 3). depth: (row, column) metres, inf for sky. label, instance: (row, column).
-        facts: contents of the JSON.
+        rgb: (row, column, 3).
+        depth: (row, column), metres, inf for sky.
+        label, instance: (row, column).
+        facts: content of the JSON.
     """
 
     rgb: NDArray[np.uint8]
@@ -44,7 +46,7 @@ class View:
 
 
 def render_views(scene_id: SceneId, size: int) -> list[View]:
-    """The pictures of one scene (two for `rooms`), the same on every machine of one kind."""
+    """Render the pictures of one scene (two for `rooms`); they are the same on all machines of one kind."""
     shot = compose(scene_id, size)
     merged = MergedScene(shot.scene)
     pictures, views = [], []
@@ -62,7 +64,7 @@ def render_views(scene_id: SceneId, size: int) -> list[View]:
 
 
 def encode_views(scene_id: SceneId, views: list[View]) -> list[tuple[str, dict[str, bytes]]]:
-    """(key, {member: bytes}) of each picture."""
+    """Encode each picture as (key, {member: bytes})."""
     return [
         (
             scene_id.key(number),
@@ -121,7 +123,7 @@ def _facts(
 
 
 def _visible(shot: Shot, camera: Camera, counts: NDArray[np.int64], number: int) -> float:
-    """Share of a body's silhouette, taken beyond the borders too, that the picture shows."""
+    """Visible share of a body's silhouette, which includes the part beyond the picture's borders."""
     vertices, faces = shot.bodies[number - 1]
     alone = silhouette_pixels(vertices, faces, camera)
     seen = int(counts[number]) if number < len(counts) else 0

@@ -1,6 +1,6 @@
-"""Primitive solids from which things are built: boxes with bevels, turned and swept shapes, blobs, leaves.
+"""Primitive solids from which things are built: bevelled boxes, solids of revolution, swept shapes, blobs, leaves.
 
-Sizes in metres, z up. Every function gives a closed `Mesh` whose faces look outwards, except leaves.
+Sizes are in metres, z is up. Every function returns a closed `Mesh` with outward faces, except `leaves`.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,12 +25,12 @@ def moved(mesh: Mesh, offset: Point) -> Mesh:
 
 
 def rotated(mesh: Mesh, axis: str, degrees: float) -> Mesh:
-    """The mesh turned about the axis `x`, `y` or `z` through the origin."""
+    """The mesh rotated about the axis `x`, `y` or `z` through the origin."""
     return mesh.transformed(rotation(axis, degrees))
 
 
 def rotation(axis: str, degrees: float) -> NDArray[np.float64]:
-    """(3, 3) rotation about `x`, `y` or `z`."""
+    """Rotation (3, 3) about `x`, `y` or `z`."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
     out = np.eye(3)
@@ -39,7 +39,7 @@ def rotation(axis: str, degrees: float) -> NDArray[np.float64]:
 
 
 def joined(meshes: Sequence[Mesh]) -> Mesh:
-    """Several meshes as one."""
+    """Join several meshes into one."""
     starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
     return Mesh(
         np.concatenate([m.vertices for m in meshes]),
@@ -49,7 +49,7 @@ def joined(meshes: Sequence[Mesh]) -> Mesh:
 
 
 def box(size: Point, center: Point = (0, 0, 0), bevel: float = 0.01) -> Mesh:
-    """A box of `size` (x, y, z) about `center` with chamfered edges: real edges catch the light."""
+    """A box of `size` (x, y, z) about `center` with chamfered edges, which catch the light as real edges do."""
     half = np.asarray(size, np.float64) / 2
     vertices = _box_corners(half, min(bevel, 0.3 * float(half.min())))
     return Mesh((vertices + np.asarray(center)).astype(np.float32), _box_faces(), smooth=False)
@@ -60,13 +60,13 @@ _ACROSS = 1 - np.eye(3)
 
 
 def _box_corners(half: NDArray[np.float64], cut: float) -> NDArray[np.float64]:
-    """(24, 3): each corner thrice, drawn in along the two other axes; number = axis * 8 + corner."""
+    """Vertices (24, 3): three per corner, each moved inwards along two axes; index = axis * 8 + corner."""
     return (_SIGNS * (half - cut * _ACROSS)[:, None]).reshape(24, 3)
 
 
 @lru_cache(maxsize=1)
 def _box_faces() -> NDArray[np.int32]:
-    """(44, 3): six sides, twelve edges, eight corners, turned outwards."""
+    """Faces (44, 3) of six sides, twelve edges and eight corners, facing outwards."""
     number = {tuple(s): i for i, s in enumerate(_SIGNS.tolist())}
     polygons: list[list[int]] = []
     for a in range(3):
@@ -96,9 +96,9 @@ def _box_faces() -> NDArray[np.int32]:
 
 
 def lathe(profile: Sequence[tuple[float, float]], segments: int = 28, smooth: bool = True) -> Mesh:
-    """A turned solid: (radius, height) points from bottom to top outside, revolved about z.
+    """A solid of revolution about z, whose outside profile is (radius, height) points from bottom to top.
 
-    A profile that comes back inside (a cup) is given as one line: up outside, over the rim, down inside.
+    The profile of a hollow solid (a cup) is one line: up on the outside, over the rim, down on the inside.
     """
     points = np.asarray(profile, np.float64)
     angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
@@ -111,7 +111,7 @@ def lathe(profile: Sequence[tuple[float, float]], segments: int = 28, smooth: bo
 
 
 def _round_faces(rings: int, segments: int) -> NDArray[np.int64]:
-    """Faces between rings of vertices, and of both ends, whose centres are the last two vertices."""
+    """Faces between rings of vertices, and faces of both ends, whose centres are the last two vertices."""
     k = np.arange(segments)
     n = (k + 1) % segments
     faces = []
@@ -156,7 +156,7 @@ def bar(start: Point, end: Point, width: float, depth: float | None = None) -> M
 
 
 def tube(path: ArrayLike, radius: float | ArrayLike, segments: int = 12) -> Mesh:
-    """A round bar along a path (N, 3), its radius given once or per point, closed at both ends."""
+    """A round bar along a path (N, 3), closed at both ends; the radius is a number or given per point."""
     points = np.asarray(path, np.float64)
     radii = np.broadcast_to(np.asarray(radius, np.float64), len(points))
     tangent = np.gradient(points, axis=0)
@@ -194,7 +194,7 @@ def _grid_faces(rows: int, columns: int, wrap_rows: bool) -> NDArray[np.int64]:
 
 
 def ellipsoid(size: float | Point, center: Point = (0, 0, 0), square: float = 1.0, detail: int = 14) -> Mesh:
-    """An ellipsoid of full `size` (x, y, z); `square` < 1 makes it boxier (a superellipsoid): cushions, stones."""
+    """An ellipsoid of full `size` (x, y, z); with `square` < 1 a boxier superellipsoid, e.g. a cushion or a stone."""
     half = np.broadcast_to(np.asarray(size, np.float64), 3) / 2
     latitude = np.linspace(-np.pi / 2, np.pi / 2, detail)
     longitude = np.linspace(0, 2 * np.pi, 2 * detail, endpoint=False)
@@ -216,7 +216,7 @@ def ellipsoid(size: float | Point, center: Point = (0, 0, 0), square: float = 1.
 
 
 def blob(size: float | Point, center: Point, seed: float, rough: float = 0.2, detail: int = 16) -> Mesh:
-    """An ellipsoid with bumps: foliage, stones, snow. `seed` chooses the bumps, `rough` their height."""
+    """An ellipsoid with bumps, e.g. foliage, a stone or snow; `seed` determines the bumps, `rough` their height."""
     ball = ellipsoid(2.0, detail=detail)
     bumps = noise((ball.vertices * 0.35 + np.float32(seed)).astype(np.float32))
     half = np.broadcast_to(np.asarray(size, np.float64), 3) / 2
@@ -225,7 +225,7 @@ def blob(size: float | Point, center: Point, seed: float, rough: float = 0.2, de
 
 
 def extrude(outline: Sequence[tuple[float, float]], depth: float, smooth: bool = True) -> Mesh:
-    """A simple polygon in (x, z), counter-clockwise seen from -y, given the thickness `depth` along y."""
+    """Extrude a simple polygon in (x, z), counter-clockwise seen from -y, to the thickness `depth` along y."""
     points = np.asarray(outline, np.float64)
     count = len(points)
     front = np.column_stack([points[:, 0], np.full(count, -depth / 2), points[:, 1]])
@@ -240,7 +240,7 @@ def extrude(outline: Sequence[tuple[float, float]], depth: float, smooth: bool =
 
 
 def _triangulate(points: NDArray[np.float64]) -> list[tuple[int, int, int]]:
-    """Ear clipping of a simple counter-clockwise polygon (N, 2)."""
+    """Triangulate a simple counter-clockwise polygon (N, 2) by ear clipping."""
 
     def area(a: int, b: int, c: int) -> float:
         p, q, r = points[a], points[b], points[c]
@@ -267,7 +267,7 @@ def _triangulate(points: NDArray[np.float64]) -> list[tuple[int, int, int]]:
 def leaves(
     rng: np.random.Generator, count: int, size: float, place: Callable[[int], NDArray[np.float64]]
 ) -> Mesh:
-    """`count` small bent leaves of about `size`, at points `place(count)` (count, 3), turned at random."""
+    """`count` small bent leaves of about `size`, at the points `place(count)` (count, 3), with random rotations."""
     centers = place(count)
     forward = rng.standard_normal((count, 3))
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""A composed scene with its cameras: the generator's output for the renderer, and facts for the index."""
+"""A composed scene with its cameras, which is the input of the renderer, and facts for the index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ MAX_LIGHTS = 3
 
 @dataclass(frozen=True)
 class Shot:
-    """A scene, from one or two points of view.
+    """A scene with one or two cameras.
 
     Attributes:
-        scene: for the renderer.
+        scene: the scene for the renderer.
         cameras, films: one per view.
         names: category of each instance, by its number.
-        facts: more ground truth, plain JSON values.
+        facts: further ground truth, as plain JSON values.
         bodies: (V, 3) vertices and (F, 3) faces of each person without clothes, in the order of `facts["people"]`.
     """
 
@@ -44,10 +44,12 @@ def assemble(
     first_instance: int = 1,
     extra: Sequence[Item] = (),
 ) -> tuple[Scene, dict[int, str]]:
-    """One scene of its surroundings, the placed things (their lamps lit as often as not) and more items.
+    """Assemble a scene from its surroundings, the placed things and further items.
+
+    A lamp among the things is lit with probability 0.7, while there are fewer than `MAX_LIGHTS` lights.
 
     Args:
-        first_instance: number of the first placed thing; the extra items bring their own.
+        first_instance: number of the first placed thing; the extra items have their own numbers.
     """
     items = [*surroundings.items, *extra]
     lights = list(surroundings.lights)
@@ -69,7 +71,7 @@ def assemble(
 
 
 def draw_film(rng: np.random.Generator) -> Film:
-    """Exposure, white balance and noise of one picture."""
+    """Draw exposure, white balance and noise of one picture."""
     warmth, tint = rng.normal(0, 0.05), rng.normal(0, 0.02)
     return Film(
         stops=float(np.clip(rng.normal(0.15, 0.3), -0.6, 0.8)),

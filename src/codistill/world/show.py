@@ -1,4 +1,4 @@
-"""Contact sheets of a built world: pictures only, or each with depth, labels, and bodies or matched points."""
+"""Contact sheets of a built world: only pictures, or pictures with depth, labels, and bodies or matched points."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ SKELETON = (
 
 
 def truth_sheet(world: World, split: str, rows: int = 4) -> NDArray[np.uint8]:
-    """One sheet: per domain `rows` samples, each with its truth beside it."""
+    """Draw a sheet with `rows` samples per domain, each beside its ground truth."""
     lines: list[list[NDArray[np.uint8]]] = []
     for domain in world.domains:
         if domain == "rooms":
@@ -38,7 +38,7 @@ def truth_sheet(world: World, split: str, rows: int = 4) -> NDArray[np.uint8]:
 def plain_sheet(
     world: World, domain: str, split: str, count: int = 64, columns: int = 8
 ) -> NDArray[np.uint8]:
-    """Pictures of one domain, without truth."""
+    """Draw a sheet of pictures of one domain, without ground truth."""
     data = world.segmentation(split, (domain,))
     images = [data[i].image.numpy() for i in range(min(count, len(data)))]
     return _sheet([images[i : i + columns] for i in range(0, len(images), columns)])
@@ -101,7 +101,7 @@ def cameras_of(pair: PairSample) -> Sequence[Camera]:
 
 
 def matched_points(pair: PairSample, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Up to `count` points (N, 2), as (column, row), that both views see, spread over the first view."""
+    """Up to `count` points (N, 2), as (column, row), that both views see, distributed over the first view."""
     first, second = cameras_of(pair)
     found = reproject(pair.depths[0].numpy(), first, pair.depths[1].numpy(), second)
     seen = np.flatnonzero(found.visible)

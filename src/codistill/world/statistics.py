@@ -1,4 +1,4 @@
-"""What is in a built world, counted from the JSON of its pictures: classes, depths, overlaps, ages, distances."""
+"""Statistics of a built world, from the JSON of its pictures: classes, depths, overlaps, ages, distances."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ QUANTILES = (5, 25, 50, 75, 95)
 
 
 def describe_world(world: World, depth_maps: int = 100) -> dict[str, Any]:
-    """Plain JSON values.
+    """Compute the statistics as plain JSON values.
 
     Args:
-        depth_maps: pictures per domain whose depth is read (from training).
+        depth_maps: number of training pictures per domain whose depth is read.
     """
     out: dict[str, Any] = {"size": world.size, "seed": world.seed, "images": {}, "classes": {}, "depth_m": {}}
     overlaps, baselines, rotations = [], [], []

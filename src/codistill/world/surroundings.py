@@ -1,4 +1,4 @@
-"""Surroundings of scenes: items, lights and sky of a stage, its calm materials, and open ground under a sky."""
+"""Surroundings of scenes: items, lights and sky, materials of large surfaces, and open ground under a sky."""
 
 from dataclasses import dataclass, field
 
@@ -47,17 +47,17 @@ SCALES = {
     "plaster": 0.5, "brick": 0.24, "plain": 0.5, "stripes": 0.2, "patches": 0.5, "dots": 0.22, "zigzag": 0.25,
     "grass": 0.35, "pebbles": 0.25, "plaid": 0.5, "terrazzo": 0.2, "waves": 0.3, "rings": 0.3, "hexagons": 0.2,
 }  # fmt: skip
-"""Metres of one period of each texture family on walls and floors."""
+"""Period in metres of each texture family on walls and floors."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The stage of a scene.
+    """The surroundings of a scene.
 
     Attributes:
         items, lights, sky, ambient, reach: as in `Scene`.
-        half: (2,) half sides in metres of the floor that can be used.
-        height: metres to the ceiling; inf outdoors.
+        half: (2,) half sides in metres of the usable floor.
+        height: height of the ceiling in metres; inf outdoors.
         indoor: whether there is a ceiling.
     """
 
@@ -78,7 +78,7 @@ def surface_material(
     novel: bool,
     bright: tuple[float, float],
 ) -> Material:
-    """A calm material for a large surface: two near tones of one palette colour."""
+    """Draw a material of low contrast for a large surface: two similar tones of one colour of the palette."""
     pattern = choose(rng, novel and rng.random() < 0.6, patterns, UNSEEN_PATTERNS)
     calm = Palette(palette.hues, palette.saturation * float(rng.choice([0.1, 0.35, 0.7])))
     first = calm.color(rng, bright)
@@ -106,7 +106,7 @@ def surface_material(
 
 
 def draw_sky(rng: np.random.Generator) -> tuple[Sky, list[Light]]:
-    """A sky from noon to dusk, clear to overcast, with its sun."""
+    """Draw a sky with its sun, from noon to dusk and from clear to overcast."""
     turn, height = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(12, 70))
     sun = (float(np.cos(turn) * np.cos(height)), float(np.sin(turn) * np.cos(height)), float(np.sin(height)))
     low = float(np.clip((np.radians(30) - height) / np.radians(20), 0, 1))
@@ -138,12 +138,12 @@ def draw_sky(rng: np.random.Generator) -> tuple[Sky, list[Light]]:
 
 
 def triple(values: NDArray[np.floating]) -> tuple[float, float, float]:
-    """An array (3,) as a tuple of floats."""
+    """Convert an array (3,) to a tuple of floats."""
     return (float(values[0]), float(values[1]), float(values[2]))
 
 
 def open_ground(rng: np.random.Generator, palette: Palette, novel: bool) -> Surroundings:
-    """Ground to the horizon, hills or a wall at the back, sky and sun."""
+    """Make ground to the horizon, hills or a wall in the background, sky and sun."""
     sky, lights = draw_sky(rng)
     side = 36.0
     corners = np.array([[-side, -side, 0], [side, -side, 0], [side, side, 0], [-side, side, 0]], np.float32)
@@ -159,7 +159,7 @@ def open_ground(rng: np.random.Generator, palette: Palette, novel: bool) -> Surr
 
 
 def _path(rng: np.random.Generator, palette: Palette, novel: bool) -> list[Item]:
-    """A paved strip across the ground, a hand's breadth thick and sunk in it."""
+    """A paved strip across the ground, about 10 cm thick and sunk into it."""
     paving = surface_material(
         rng, palette, ("tiles", "brick", "pebbles", "checks", "speckle"), novel, (0.4, 0.85)
     )

@@ -1,7 +1,7 @@
-"""Where a world's single things are in its pictures: found once by their truth, kept as a small table, cut when read.
+"""Positions of a world's single things in its pictures, found once from the ground truth and cached as a small table.
 
-The table lies in the cache folder under a name that follows from the shards (names, sizes, times of change): a world
-that changed has another one. Things are those of `crops.py`.
+The things are those of `crops.py`; they are cropped when they are read. The table's name in the cache folder is derived
+from the shards (names, sizes, times of change), so that a changed world gets a new table.
 """
 
 from collections.abc import Callable
@@ -25,11 +25,11 @@ from codistill.world.dataset import SegmentationDataset
 from codistill.world.identity import scene_of
 
 FORMAT = 1
-"""Of the table, and of the rule that `crops.windows_of` is: another rule needs another number."""
+"""Version of the table and of the rule in `crops.windows_of`; it must change when that rule changes."""
 
 _ARRAYS = ("pictures", "numbers", "labels", "windows")
 Progress = Callable[[int], None]
-"""Called with pictures done."""
+"""Called with the number of finished pictures."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class ThingPlaces:
 
     Attributes:
         dataset: the pictures.
-        pictures: of each thing, the number of its picture.
-        numbers: its number in the picture's instances.
-        labels: index into `CLASSES`.
-        windows: top, bottom, left, right.
+        pictures: for each thing, the index of its picture.
+        numbers: for each thing, its number among the picture's instances.
+        labels: for each thing, an index into `CLASSES`.
+        windows: for each thing, top, bottom, left, right.
     """
 
     dataset: SegmentationDataset
@@ -57,22 +57,22 @@ class ThingPlaces:
         return CLASSES[self.labels[thing]]
 
     def picture(self, thing: int) -> str:
-        """The name of the picture that a thing is in."""
+        """The name of the picture that shows a thing."""
         return self._source.name_of(int(self.pictures[thing]))
 
     def name(self, thing: int) -> str:
-        """As the thing's file is called in an image folder: CATEGORY/NAME."""
+        """The name of the thing's file in an image folder: CATEGORY/NAME."""
         return f"{self.category(thing)}/{thing_name(self.picture(thing), int(self.numbers[thing]))}"
 
     def scene(self, thing: int) -> str:
         return scene_of(self.picture(thing))
 
     def shards(self, thing: int) -> tuple[Path, ...]:
-        """The files that a thing's picture is in."""
+        """The files that hold a thing's picture."""
         return self._source.files_of(int(self.pictures[thing]))
 
     def read(self, thing: int) -> UInt8[np.ndarray, "row column 3"]:
-        """The crop of a thing.
+        """Read the crop of a thing.
 
         Raises:
             DataError: if its picture cannot be read.
@@ -90,11 +90,11 @@ class ThingPlaces:
 def find_places(
     dataset: SegmentationDataset, least: int = LEAST, progress: Progress = lambda done: None
 ) -> ThingPlaces:
-    """The places of all things, read from labels and instances.
+    """Find the places of all things, from labels and instances.
 
     Args:
         dataset: the pictures of a split of `objects`.
-        least: pixels of the larger side of the smallest thing.
+        least: smallest size of a thing: pixels of its larger side.
 
     Raises:
         DataError: if a picture cannot be read.
@@ -111,9 +111,9 @@ def find_places(
 
 
 def kept_places(dataset: SegmentationDataset, progress: Progress = lambda done: None) -> ThingPlaces:
-    """As `find_places`, from the cache folder where it has the table; else it is found, and kept there if that can be.
+    """As `find_places`, but read the table from the cache folder if it is there; else store it there if possible.
 
-    Of several processes that look at once, all keep the same table, each whole.
+    Several processes may do so at the same time: they all write the same table, each atomically.
     """
     path = _place(dataset)
     with suppress(DataError):
@@ -121,7 +121,7 @@ def kept_places(dataset: SegmentationDataset, progress: Progress = lambda done: 
         if set(stored) == set(_ARRAYS) and len({len(array) for array in stored.values()}) == 1:
             return ThingPlaces(dataset, *(stored[name] for name in _ARRAYS))
     found = find_places(dataset, progress=progress)
-    with suppress(WriteError):  # without a cache they are found again
+    with suppress(WriteError):  # if the cache cannot be written, they are found again next time
         write_npz(path, {name: getattr(found, name) for name in _ARRAYS})
     return found
 

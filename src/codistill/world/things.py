@@ -1,4 +1,4 @@
-"""A thing: a category built with random proportions, dressed in materials, and placed in a scene."""
+"""A thing: an object of a category with random proportions and materials, which can be placed in a scene."""
 
 from dataclasses import dataclass
 
@@ -18,15 +18,15 @@ from codistill.world.shapes import joined, rotation
 
 @dataclass(frozen=True)
 class Thing:
-    """A built and dressed object, standing on z = 0 about the z axis.
+    """An object with materials, standing on z = 0 about the z axis.
 
     Attributes:
-        category: its name.
-        parts: (slot, mesh), meshes with one slot joined.
-        materials: by slot.
-        size: (3,) metres along x, y, z.
+        category: name of its category.
+        parts: (slot, mesh); meshes of one slot are joined.
+        materials: materials by slot.
+        size: (3,) in metres, along x, y, z.
         low, high: (2,) corners of its footprint.
-        radius: of the circle about the z axis that holds it.
+        radius: radius of the circle about the z axis that contains it.
     """
 
     category: str
@@ -38,11 +38,11 @@ class Thing:
     radius: float
 
     def items(self, pose: NDArray[np.floating], instance: int) -> list[Item]:
-        """The thing in a scene.
+        """The items of the thing in a scene.
 
         Args:
             pose: (4, 4) thing-to-world, rigid.
-            instance: its number.
+            instance: its instance number.
         """
         label = CLASS_INDEX[self.category]
         return [
@@ -54,11 +54,11 @@ class Thing:
 def build_thing(
     category: str, rng: np.random.Generator, palette: Palette, novel: bool = False, scale: float = 1.0
 ) -> Thing:
-    """A thing of a category with random proportions and looks.
+    """Build a thing of a category with random proportions and materials.
 
     Args:
         category: a name of `CATEGORIES`.
-        novel: shapes and textures that training never shows.
+        novel: use shapes and textures that training never shows.
         scale: 1 for natural size, less for a toy.
 
     Raises:
@@ -95,7 +95,7 @@ def _materials(rng: np.random.Generator, palette: Palette, size: float, novel: b
 
 
 def place(x: float, y: float, z: float, turn: float) -> NDArray[np.float64]:
-    """(4, 4) pose at (x, y, z), turned about z by `turn` degrees."""
+    """Pose (4, 4) at (x, y, z), rotated about z by `turn` degrees."""
     out = np.eye(4)
     out[:3, :3] = rotation("z", turn)
     out[:3, 3] = (x, y, z)

@@ -1,1 +1,1 @@
-"""Parsers of the commands: they import nothing heavy, so that mistakes are answered at once."""
+"""Parsers of the commands. They import nothing heavy, so that errors in a command line are reported at once."""

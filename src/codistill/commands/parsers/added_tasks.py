@@ -1,6 +1,6 @@
-"""Tasks of installed packages as `TaskText`: their sources are not ours to read, so they are imported.
+"""Read tasks of installed packages as `TaskText`, by importing them.
 
-That takes the seconds of importing PyTorch; help and refused options are the same as for this package's tasks.
+The import takes seconds because of PyTorch. Help and refused options are the same as for the tasks of this package.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ def read_added(name: str) -> TaskText:
 
 
 def fields_of_class(cls: type) -> dict[str, FieldText]:
-    """Fields of a dataclass that hold values, those of nested ones included, by dotted path."""
+    """Fields of a dataclass that hold values, including those of nested dataclasses, by dotted path."""
     return {field.path: field for field in _walk(cls, "", None)}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def add_device(parser: argparse.ArgumentParser, *, threads: int) -> None:
-    """Add `--device` and `--threads`, by default this many."""
+    """Add `--device` and `--threads`; `threads` is the default."""
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
     parser.add_argument("--threads", type=int, default=threads, help=f"of PyTorch on a CPU ({threads})")
 

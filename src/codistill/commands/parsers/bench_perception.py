@@ -23,7 +23,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The arguments, checked.
 
     Raises:
-        ConfigError: for numbers that make no sense, and options that contradict each other.
+        ConfigError: for impossible numbers, or options that contradict each other.
     """
     arguments = PARSER.parse_args(argv)
     own = arguments.perception is not None

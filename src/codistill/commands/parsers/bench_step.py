@@ -50,7 +50,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     Raises:
         ConfigError: for an unknown recipe or option.
     """
-    # By hand: argparse would take the value of a recipe's field, which it does not know, for the recipe.
+    # argparse does not know the recipe's fields, and would take the value of one as the recipe's name.
     named = bool(argv) and not argv[0].startswith("-")
     arguments, overrides = PARSER.parse_known_args(argv[named:])
     arguments.recipe = argv[0] if named else "bench"

@@ -32,7 +32,7 @@ _INDEX = ("image_bytes", "rate")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; those of the other measurement are refused."""
+    """The checked options; those that belong to the other measurement are refused."""
     options = PARSER.parse_args(argv)
     for name in _LOADING if options.index else _INDEX:
         if getattr(options, name) != PARSER.get_default(name):

@@ -1,7 +1,7 @@
-"""Every command line there is: `codistill WORD …` with its options, read from the parsers; nothing heavy is imported.
+"""Catalogue of all command lines, `codistill WORD …` with their options, read from the parsers.
 
-The command reference, shell completion and the tests of the documentation's examples are made from it, so that none of
-them can name what is not there.
+Nothing heavy is imported. The command reference, shell completion and the tests of the documentation's examples are
+made from the catalogue, so that they cannot name an option that does not exist.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from codistill.recipes.names import RECIPE_NAMES
 
 RECIPE = "codistill.recipes.recipe:Recipe"
 PARTS = {"bench": "BENCHMARKS"}
-"""Tables of the commands whose parts have parsers of their own."""
+"""For commands whose parts have their own parsers: the name of the table of parts."""
 
 Options = dict[str, tuple[str, ...] | None]
-"""What may follow each flag: allowed words, () for a value of any kind, None for no value."""
+"""For each flag, the words that may follow it: allowed words, () for any value, None for no value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,11 @@ class CommandLine:
     """A command, or a command with its task or part.
 
     Attributes:
-        words: after `codistill`, e.g. `("fit", "depth")`.
+        words: words after `codistill`, e.g. `("fit", "depth")`.
         options: its flags, see `Options`.
-        next: words that can come right after these: tasks, parts, recipes.
-        short: another spelling, e.g. `("depth",)` of `("predict", "depth")`.
-        module: its parser; None where a part has to be named first.
+        next: words that can directly follow these: tasks, parts, recipes.
+        short: another spelling, e.g. `("depth",)` for `("predict", "depth")`.
+        module: module of its parser; None where a part must be named first.
     """
 
     words: tuple[str, ...]
@@ -48,7 +48,7 @@ class CommandLine:
     module: str | None = None
 
     def help(self) -> str:
-        """What `codistill WORD … --help` prints."""
+        """The text that `codistill WORD … --help` prints."""
         if self.module is None:
             return f"usage: codistill {' '.join(self.words)} {'|'.join(self.next)} [arguments]\n"
         parse = importlib.import_module(f"{PARSERS}.{self.module}").parse
@@ -67,14 +67,14 @@ def command_lines() -> Mapping[tuple[str, ...], CommandLine]:
 
 @cache
 def table(module: str, name: str) -> Any:
-    """A table of plain values, as the module's source has it."""
+    """A table of plain values, read from the source of a module."""
     value = value_of(module, name)
     assert value is not None, f"{module}: {name}"
     return ast.literal_eval(value)
 
 
 def _lines(name: str) -> Iterator[CommandLine]:
-    """A command, then its tasks or parts."""
+    """Yield a command, then its tasks or parts."""
     if name in PARTS:
         parts = table(f"codistill.commands.{name}", PARTS[name])
         yield CommandLine(words=(name,), next=tuple(parts))
@@ -98,7 +98,7 @@ def _lines(name: str) -> Iterator[CommandLine]:
 
 
 def _of_module(words: tuple[str, ...], module: str) -> CommandLine:
-    """A command whose options are those of its parser, and the fields of a recipe where it takes them."""
+    """A command with the options of its parser, and the fields of a recipe if it takes them."""
     found: Any = importlib.import_module(f"{PARSERS}.{module}")
     takes_recipe = hasattr(found, "check_overrides")
     line = CommandLine(words=words, next=RECIPE_NAMES * takes_recipe, module=module)
@@ -109,7 +109,7 @@ def _of_module(words: tuple[str, ...], module: str) -> CommandLine:
 
 
 def _of_tasks(name: str) -> Iterator[CommandLine]:
-    """`fit`, `evaluate` and `predict`: alone, then with every task that they serve."""
+    """Yield `fit`, `evaluate` or `predict` alone, then with each task that supports it."""
     module: Any = importlib.import_module(f"{PARSERS}.{name}")
     tasks = {task: read_task(task) for task in task_places()}
     served = {
@@ -154,11 +154,11 @@ def _of_parser(parser: argparse.ArgumentParser) -> Options:
 
 
 _IN_HELP = re.compile(r"^  (--[a-z][\w.-]*)(?: \| (--[a-z][\w.-]*)| (\S[^\n]*?))?(?=  |$)", re.MULTILINE)
-"""A flag at the beginning of a line, and its opposite or the name of its value."""
+"""Matches a flag at the beginning of a line, with its opposite or the name of its value."""
 
 
 def _of_help(text: str) -> Options:
-    """Options as help lists them: of commands whose options are not all in one parser."""
+    """Options parsed from a help text, for commands whose options are not all in one parser."""
     found: Options = {}
     for flag, opposite, value in _IN_HELP.findall(text):
         choices = tuple(value[1:-1].split(",")) if value.startswith("{") else ()
@@ -167,7 +167,7 @@ def _of_help(text: str) -> Options:
 
 
 def _of_fields(fields: Iterable[FieldText]) -> Options:
-    """Flags of the fields of configs; one that is on or off has two."""
+    """Flags of the fields of configs; a boolean field has two."""
     found: Options = {}
     for one in fields:
         kind = one.kind.replace(" | None", "")

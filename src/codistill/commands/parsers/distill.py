@@ -20,7 +20,7 @@ PARSER = argparse.ArgumentParser(
     description="Train a student from a recipe; the same command again resumes the run.",
     epilog=EPILOG,
     formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,  # --engine, --sources.0.path and the like are fields
+    allow_abbrev=False,  # --engine, --sources.0.path and the like are fields of the recipe
 )
 add = PARSER.add_argument
 add("recipe", nargs="?", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME")
@@ -55,10 +55,10 @@ add("--help-fields", action="store_true", help="list every field that can be ove
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The arguments, checked, and the recipe's fields; argparse may end the process (--help, errors).
+    """The checked arguments, and the recipe's fields; argparse may end the process (--help, errors).
 
     Raises:
-        ConfigError: for an unknown recipe or option, or where the recipe or --out is not named.
+        ConfigError: for an unknown recipe or option, or if the recipe or --out is missing.
     """
     arguments, overrides = PARSER.parse_known_args(argv)
     if arguments.list:

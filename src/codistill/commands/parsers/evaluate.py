@@ -53,11 +53,11 @@ OWN: Mapping[str, tuple[str, str]] = {
         "relocalization as the Map-free benchmark has it: a submission is written and scored",
     ),
 }
-"""Evaluations that are no task's: module and a line."""
+"""Evaluations that do not belong to a task: module and description."""
 
 
 def make_parser(task: TaskText) -> argparse.ArgumentParser:
-    """The command's own options; help shows those that the task has a use for."""
+    """Parser of the command's own options; its help shows only those that the task uses."""
     parser = argparse.ArgumentParser(prog="codistill evaluate", add_help=False, allow_abbrev=False)
     fitted = not task.no_fit
     headed = fitted or bool(task.heads)
@@ -128,7 +128,7 @@ def make_parser(task: TaskText) -> argparse.ArgumentParser:
 
 
 def _usage(task: TaskText) -> tuple[str, str]:
-    """What is shown above and below the options."""
+    """The texts above and below the options in the help."""
     if task.no_fit and not task.heads:
         return (
             f"codistill evaluate {task.name} --encoder E --data LAYOUT:FOLDER --out OUT  [--OPTION VALUE …]",
@@ -147,7 +147,7 @@ def parse(argv: list[str]) -> Asked:
     """The checked arguments; ends the process after --help.
 
     Raises:
-        ConfigError: for an unknown task or option, or where something is missing or would have no effect.
+        ConfigError: for an unknown task or option, or if an option is missing or would have no effect.
     """
     if not argv or argv[0] in ("-h", "--help", "--list"):
         print(list_tasks(USAGE, task_places(), {name: about for name, (_, about) in OWN.items()}))
@@ -190,7 +190,7 @@ def parse(argv: list[str]) -> Asked:
 
 
 def _check_subject(asked: Asked) -> None:
-    """Refuse an evaluation of nothing, or of two things, and options that would do nothing."""
+    """Refuse an evaluation without a subject or with two, and options that would have no effect."""
     own, task = asked.own, asked.task
     if task.no_fit and not task.heads and (own.head is not None or own.model is not None):
         raise ConfigError(f"{task.no_fit}; leave out --{'head' if own.model is None else 'model'}")
@@ -236,7 +236,7 @@ def _check_subject(asked: Asked) -> None:
 
 
 def _folder(own: argparse.Namespace, task: TaskText) -> Path:
-    """The head, found by its model's name where that was given; results never go into a model that ships."""
+    """The folder of the head, also if it is given by a model's name; results are never written into a shipped model."""
     head = named_head(own.head, task.heads or task.name)
     if head != own.head and own.out is None and not own.print_config:
         raise ConfigError(f"--head {own.head} is a model that ships, which keeps no results: add --out OUT")
@@ -244,7 +244,7 @@ def _folder(own: argparse.Namespace, task: TaskText) -> Path:
 
 
 def _check_baseline(own: argparse.Namespace, task: TaskText) -> None:
-    """Refuse a baseline that the task does not have, and one that needs a head, or none."""
+    """Refuse a baseline that the task does not have, or that does not fit the presence or absence of a head."""
     if not task.baselines:
         raise ConfigError(
             f"{task.name} has no baselines; an encoder that knows colours alone is --encoder baseline:colour"

@@ -42,7 +42,7 @@ def parse(argv: list[str]) -> Asked:
     """The checked arguments; ends the process after --help.
 
     Raises:
-        ConfigError: where something is missing, or would have no effect.
+        ConfigError: if an option is missing or would have no effect.
     """
     task = read_task("relocalization")
     if {"-h", "--help"} & set(argv):

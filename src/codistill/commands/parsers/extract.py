@@ -23,7 +23,7 @@ def parse(argv: list[str]) -> Asked:
     """The checked arguments; ends the process after --help.
 
     Raises:
-        ConfigError: for an unknown option, or where something is missing.
+        ConfigError: for an unknown option, or if one is missing.
     """
     parser = argparse.ArgumentParser(prog="codistill extract", add_help=False, allow_abbrev=False)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the features")

@@ -45,7 +45,7 @@ def parse(argv: list[str]) -> Asked:
     """The checked arguments; ends the process after --help.
 
     Raises:
-        ConfigError: for an unknown task, recipe or option, or where something is missing.
+        ConfigError: for an unknown task, recipe or option, or if an option is missing.
     """
     if not argv or argv[0] in ("-h", "--help", "--list"):
         print(list_tasks(USAGE, [name for name in task_places() if not read_task(name).no_fit], {}))

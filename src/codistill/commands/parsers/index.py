@@ -46,7 +46,7 @@ _PACKING = ("images_per_shard", "member", "check", "cache_gb")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; those without effect on what is asked for are refused.
+    """The checked options; those that would have no effect are refused.
 
     Raises:
         ConfigError: for an option without effect.

@@ -39,7 +39,7 @@ def parse(argv: list[str]) -> Asked:
     """The checked arguments, with images in `own.images`; ends the process after --help.
 
     Raises:
-        ConfigError: for an unknown task or option, or where something is missing.
+        ConfigError: for an unknown task or option, or if an option is missing.
     """
     able = [name for name in task_places() if read_task(name).writes]
     if not argv or argv[0] in ("-h", "--help", "--list"):

@@ -65,16 +65,16 @@ def robust_config(arguments: argparse.Namespace) -> RobustConfig:
     """The robust solver's config.
 
     Raises:
-        ConfigError: for numbers that make no sense.
+        ConfigError: for impossible numbers.
     """
     return RobustConfig(pnp=arguments.pnp, samples=arguments.samples, seed=arguments.sample_seed)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments, checked; argparse may end the process (--help, errors).
+    """The checked arguments; argparse may end the process (--help, errors).
 
     Raises:
-        ConfigError: for numbers of samples that make no sense.
+        ConfigError: for impossible numbers of samples.
     """
     arguments = PARSER.parse_args(argv)
     robust_config(arguments)

@@ -59,7 +59,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The arguments; argparse may end the process (--help, errors).
 
     Raises:
-        ConfigError: for a perception file that is not there.
+        ConfigError: for a perception file that does not exist.
     """
     arguments = PARSER.parse_args(argv)
     path = Path(arguments.perception)

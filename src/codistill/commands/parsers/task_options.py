@@ -1,7 +1,7 @@
-"""A task's options, known before it is imported: its config, test options and layouts; and help that lists them.
+"""Parse a task's options before the task is imported (its config, test options and layouts), and list them in help.
 
 A task's own options are fields of two dataclasses: how a head is fitted (`Task.config`), and how it is tested
-(`Task.test`, for predictions `Prediction.options`). Fields of `features` are typed without that word: `--encoder E`.
+(`Task.test`, for predictions `Prediction.options`). Flags for fields of `features` omit that prefix: `--encoder E`.
 """
 
 import argparse
@@ -26,12 +26,12 @@ FEATURE_CLASS = "codistill.tasks.shared.features:FeatureConfig"
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFlags:
-    """A task's options on the command line, sorted by config; each with its values.
+    """A task's flags on the command line with their values, sorted by the config to which they belong.
 
     Attributes:
-        features: which features of which encoder.
-        fitting: how a head is fitted.
-        testing: how it is tested.
+        features: flags that choose encoder and features.
+        fitting: flags that say how a head is fitted.
+        testing: flags that say how it is tested.
     """
 
     features: tuple[str, ...] = ()
@@ -47,17 +47,17 @@ def sort_flags(
     fitting: str | None,
     testing: str | None,
 ) -> TaskFlags:
-    """Sort a task's options, refusing those that are none.
+    """Sort a task's options, and refuse unknown ones.
 
     Args:
         words: flags and values that the command's own parser did not take.
-        task: its texts.
-        parser: of the command, whose flags are among those that may have been meant.
-        fitting: what stands before a field of the fit: "" for `fit`, "fit." for `evaluate`; None: there is no fit.
-        testing: `testing` or `output`, whose options are meant; None for none.
+        task: the task.
+        parser: parser of the command, whose flags are suggested too for a mistyped one.
+        fitting: prefix of the fields of the fit: "" for `fit`, "fit." for `evaluate`; None: there is no fit.
+        testing: which options are allowed, `testing` or `output`; None for none.
 
     Raises:
-        ConfigError: for an option that does not exist, with the nearest ones, or a value of none.
+        ConfigError: for an option that does not exist (the text names the nearest ones), or a value without an option.
     """
     known = known_flags(task, fitting=fitting, testing=testing)
     sorted_words: dict[str, list[str]] = {"features": [], "fitting": [], "testing": []}
@@ -88,11 +88,11 @@ def sort_flags(
 
 
 FEATURE_NAMES = tuple(fields_of(FEATURE_CLASS))
-"""Fields of `features`, which are typed without that word."""
+"""Fields of `features`, whose flags omit that prefix."""
 
 
 def known_flags(task: TaskText, *, fitting: str | None, testing: str | None) -> dict[str, FieldText] | None:
-    """Fields that are options, by path; None if unknown."""
+    """Fields that are options, by path; None if they are unknown."""
     own = task.fitting or {}
     every = fields_of(FEATURE_CLASS)
     known = {
@@ -127,7 +127,7 @@ def list_fields(title: str, fields: Mapping[str, FieldText]) -> str:
 
 
 def _shown_default(text: str) -> str:
-    """A default in the command line's spelling."""
+    """A default as it would be typed on a command line."""
     if text in ("", "None", "''", "()"):
         return ""
     try:
@@ -160,7 +160,7 @@ def _shown_type(one: FieldText) -> str:
 def help_text(
     usage: str, parser: argparse.ArgumentParser, sections: Mapping[str, Mapping[str, FieldText] | None]
 ) -> str:
-    """Help of a command with a task: its own options, then the task's, by title."""
+    """Help of a command with a task: the command's own options, then the task's, in titled sections."""
     own = parser.format_help().partition("\n\n")[2].rstrip()
     typed = {action.dest for action in parser._actions}
     parts = []
@@ -178,7 +178,7 @@ def list_tasks(usage: str, places: Iterable[str], more: Mapping[str, str]) -> st
 
 
 def describe_task(task: TaskText) -> str:
-    """What `--list` prints: recipes, layouts, baselines."""
+    """The text that `--list` prints: recipes, layouts, baselines."""
     parts = {"recipes": task.recipes, "layouts": task.layouts, "baselines": task.baselines}
     lines = [f"{task.name}: {task.about}"]
     lines += [f"  {name}: {', '.join(names)}" for name, names in parts.items() if names]
@@ -189,7 +189,7 @@ def check_data(spec: str | None, task: TaskText) -> None:
     """Refuse a layout that the task does not have.
 
     Raises:
-        ConfigError: with the known ones.
+        ConfigError: for an unknown layout; the text lists the known ones.
     """
     if spec and task.layouts is not None:
         parse_spec(spec, task.layouts)
@@ -200,10 +200,10 @@ class Asked:
     """The parsed command line of a command with a task.
 
     Attributes:
-        task: its texts.
+        task: the task.
         recipe: name or file of a recipe; "" for the task's first.
         own: the command's own options.
-        flags: the task's.
+        flags: the task's options.
     """
 
     task: TaskText
@@ -221,7 +221,7 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
 
 
 def add_other_encoder_option(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:
-    """--other-encoder; told of in help where there is a head."""
+    """Add --other-encoder; help shows it only if `shown`."""
     parser.add_argument(
         "--other-encoder",
         action="store_true",

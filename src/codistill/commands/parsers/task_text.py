@@ -1,4 +1,4 @@
-"""A task as its source shows it, before it is imported: a name in, its config, options and layouts out.
+"""Read a task from its source, without importing it: a name in, its config, options and layouts out.
 
 Tasks of other packages are imported (`added_tasks.py`).
 """
@@ -17,15 +17,15 @@ REGISTRY = "codistill.tasks.registry"
 
 @dataclass(frozen=True, kw_only=True)
 class TaskText:
-    """A task's texts; None where its source does not show them.
+    """Description of a task; None for what its source does not show.
 
     Attributes:
-        name, about: of the task.
+        name, about: name and description of the task.
         fitting: fields of its config; empty where nothing is fitted.
-        testing, output: fields of its test options and of those of predictions.
-        layouts, recipes, baselines: names.
-        on_head: those baselines that replace a part of a head's answer.
-        writes: what predictions write; "" where there are none.
+        testing, output: fields of its test options, and of its options for predictions.
+        layouts, recipes, baselines: names of each.
+        on_head: the baselines that replace a part of a head's answer.
+        writes: the files that predictions write; "" where there are none.
         heads: the task whose heads it scores; "" for its own.
         features: fields of `FeatureConfig` that may be chosen; () for all.
         draws: whether its samples are shown as pictures.
@@ -47,7 +47,7 @@ class TaskText:
 
     @property
     def no_fit(self) -> str:
-        """Why nothing can be fitted, and what to do; "" where something can."""
+        """Text that says why nothing can be fitted, and what to do; "" if a head can be fitted."""
         if self.fitting is None or self.fitting:
             return ""
         if self.heads:
@@ -63,7 +63,7 @@ def task_places() -> dict[str, str]:
 
 
 def added_names() -> list[str]:
-    """Tasks that installed packages add."""
+    """Names of tasks that installed packages add."""
     return [*added(TASKS, task_places())]
 
 

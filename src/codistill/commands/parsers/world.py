@@ -51,7 +51,7 @@ ROWS = 4
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options, checked.
+    """The checked options.
 
     Raises:
         ConfigError: for a number that is too small, or an option without effect.

@@ -1,7 +1,7 @@
-"""The world's categories by name: how each is built, and on which stages it stands.
+"""The world's categories of things by name: how each is built, and on which stages it occurs.
 
-To add one: write a function (random generator, novel) → parts in metres, standing on z = 0 with its front towards
--y, and give it a line in `CATEGORIES`. Its number in the label maps follows from its place in this table.
+To add a category, write a function (random generator, novel) → parts, in metres, standing on z = 0 with the front
+towards -y, and add a line to `CATEGORIES`. Its number in the label maps follows from its position in this table.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,11 +17,11 @@ Build = Callable[[np.random.Generator, bool], Iterable[Part]]
 
 @dataclass(frozen=True)
 class Category:
-    """A kind of thing.
+    """A category of things.
 
     Attributes:
-        build: (random generator, novel) to parts; `novel` asks for a style that training never shows.
-        stages: where it stands at its natural size: on a `table`, on a `floor`, in a `yard`, in the `street`.
+        build: function from (random generator, novel) to parts; `novel` requests a style that training never shows.
+        stages: stages on which it occurs at its natural size: on a `table`, on a `floor`, in a `yard`, in the `street`.
     """
 
     build: Build

@@ -48,7 +48,7 @@ def house(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
 
 
 def _window(along: float, out: float, z: float, turn: float) -> Iterator[Part]:
-    """A window with frame, cross and sill in a wall that faces -y, turned about z."""
+    """A window with frame, cross and sill, in a wall that faces -y and is rotated about z by `turn`."""
     pieces: list[Part] = [
         ("detail", box((0.95, 0.1, 1.05), (along, out, z), 0.02)),
         ("glass", box((0.8, 0.12, 0.9), (along, out, z), 0.005)),

@@ -35,7 +35,7 @@ def book(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
 
 
 def _row(rng: np.random.Generator, width: float, tall: float) -> list[Part]:
-    """Three to five books upright, side by side, their backs to the front."""
+    """Three to five upright books side by side, with their spines to the front."""
     parts: list[Part] = []
     x = 0.0
     for k in range(int(rng.integers(3, 6))):
@@ -57,7 +57,7 @@ def _volume(width: float, tall: float, thick: float, slots: tuple[str, str]) -> 
 
 
 def _page(width: float, tall: float, thick: float, side: int) -> Mesh:
-    """Half of an open book: pages that rise and fall from the fold to the edge."""
+    """Half of an open book, whose pages rise and fall from the fold to the edge."""
     t = np.linspace(0, 1, 10)
     x = side * width * t
     z = 0.006 + thick * np.sin(np.pi * np.minimum(1.0, t * 0.85 + 0.12)) ** 0.6

@@ -1,4 +1,4 @@
-"""Output of a category: named parts; and the choice between training styles and novel ones."""
+"""Named parts, which a category's function returns, and the choice between training styles and novel styles."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -8,13 +8,13 @@ import numpy as np
 from codistill.render.mesh import Mesh
 
 Part = tuple[str, Mesh]
-"""(slot, mesh): parts with the same slot of one thing share a material. Slots: body, trim, detail, extra."""
+"""(slot, mesh). Parts of one thing with the same slot share a material. Slots: body, trim, detail, extra."""
 
 Style = TypeVar("Style")
 
 
 def choose(rng: np.random.Generator, novel: bool, seen: Sequence[Style], unseen: Sequence[Style]) -> Style:
-    """One of the styles: from `unseen` for things that training must never show."""
+    """Choose a style: from `unseen` if `novel`, for things that training must never show, else from `seen`."""
     options = unseen if novel and unseen else seen
     return options[int(rng.integers(len(options)))]
 

@@ -1,4 +1,4 @@
-"""Turned things of the table: mug, bottle, bowl, teapot, goblet, vase, bucket."""
+"""Rotationally symmetric things: mug, bottle, bowl, teapot, goblet, vase, bucket."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from codistill.world.shapes import ellipsoid, lathe, moved, rod, torus, tube
 
 
 def _hollow(profile: list[tuple[float, float]], wall: float) -> list[tuple[float, float]]:
-    """An outside profile (bottom to rim) continued down the inside."""
+    """Continue an outside profile (bottom to rim) down the inside of the vessel."""
     low = profile[0][1]
     radii, heights = zip(*profile, strict=True)
     floor = max(float(np.interp(low + wall, heights, radii)) - wall, 0.001)

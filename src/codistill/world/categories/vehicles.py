@@ -66,7 +66,7 @@ def car(rng: np.random.Generator, novel: bool) -> list[Part]:
 
 
 def _tapered(outline: list[tuple[float, float]], width: float, taper: float) -> Mesh:
-    """An outline (x, z) given width, narrower towards its top by `taper` of its height."""
+    """An outline (x, z) extruded to a width that decreases towards the top by `taper` times the height."""
     points = np.asarray(outline)
     mesh = extrude([tuple(p) for p in points.tolist()], width, smooth=False)
     low, high = points[:, 1].min(), points[:, 1].max()
@@ -107,7 +107,7 @@ def boat(rng: np.random.Generator, novel: bool) -> Iterator[Part]:
 
 
 def _hull(length: float, wide: float, deep: float, low: float, high: float) -> Mesh:
-    """A hull along y, its bow at -y: rows of cross-sections from keel to gunwale, closed on top."""
+    """A hull along y with its bow at -y: cross-sections from keel to gunwale, closed on top."""
     y = np.linspace(-1, 1, 17)
     breadth = np.where(
         y < 0.3, np.cos((y - 0.3) / 1.3 * np.pi / 2) ** 0.75, 1 - 0.25 * ((y - 0.3) / 0.7) ** 2
@@ -143,7 +143,7 @@ def _deck(length: float, wide: float) -> Mesh:
 
 
 def _sail(mast: float, foot: float, low: float, high: float, belly: float) -> Mesh:
-    """A triangle of cloth between mast and boom, filled by the wind towards +x."""
+    """A triangular sail between mast and boom, curved by the wind towards +x."""
     u, v = np.meshgrid(np.linspace(0, 1, 10), np.linspace(0, 1, 12), indexing="ij")
     y = mast + (foot - mast) * u * (1 - v)
     x = belly * np.sin(np.pi * u) * (1 - v) ** 0.5 * np.sin(np.pi * np.clip(v * 0.8 + 0.2, 0, 1))

@@ -26,7 +26,7 @@ def umbrella(rng: np.random.Generator, novel: bool) -> list[Part]:
 
 
 def _panel(radius: float, rise: float, number: int, count: int) -> Mesh:
-    """One panel of an umbrella: taut between two ribs, its rim cut in."""
+    """One panel of an umbrella: taut between two ribs, with a concave rim."""
     t, u = np.meshgrid(np.linspace(0.0, 1, 12), np.linspace(0, 1, 9), indexing="ij")
     angle = 2 * np.pi * (number + u) / count
     sag = 4 * u * (1 - u) * t
