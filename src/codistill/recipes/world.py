@@ -100,24 +100,14 @@ def _of_worlds(split: str) -> tuple[SourceConfig, ...]:
 
 DUNE_TINY = Recipe(
     name="dune-tiny",
-    about="DINOv2 ViT-S/14, a stereo and a people specialist into ViT-Ti/14, worlds and photographs, 112 px",
+    about="DINOv2 ViT-S/14, stereo-tiny and people-tiny into ViT-Ti/14, worlds and photographs, 112 px",
     image_size=112,
-    student=StudentConfig(size="vit_tiny", num_registers=0, init="shrunk-photos"),
+    student=StudentConfig(size="vit_tiny", num_registers=0, init="stereo-tiny"),
     teachers=(
         TeacherConfig(name="generic", encoder="dinov2_vits14", domain="generic", precision="auto"),
+        TeacherConfig(name="stereo", encoder="stereo-tiny", domain="3d", kinds=("patch",), precision="auto"),
         TeacherConfig(
-            name="stereo",
-            encoder="heads/stereo-tiny/encoder",
-            domain="3d",
-            kinds=("patch",),
-            precision="auto",
-        ),
-        TeacherConfig(
-            name="people",
-            encoder="heads/people-tiny/encoder",
-            domain="human",
-            kinds=("patch",),
-            precision="auto",
+            name="people", encoder="people-tiny", domain="human", kinds=("patch",), precision="auto"
         ),
     ),
     sources=(*_of_worlds("train"), *REAL_MINI_RECIPE.sources),
@@ -136,7 +126,7 @@ DUNE_TINY = Recipe(
     loader=LoaderConfig(batch_size=32, num_workers=0),
     optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1, lr_scales=(("encoder.", 0.5),)),
     engine=EngineConfig(
-        total_steps=700, precision="fast", log_every=20, checkpoint_every=100, validate_every=350
+        total_steps=1200, precision="fast", log_every=20, checkpoint_every=100, validate_every=600
     ),
 )
 """Trains the model of that name; docs/miniature.md has the commands that come before it."""
