@@ -1,4 +1,4 @@
-"""`codistill bench encoder E…`: images per second of any encoder at given sizes, beside the floor of its products."""
+"""`codistill bench encoder E…`: images per second of any encoder at given sizes, and the floor of its products."""
 
 import argparse
 

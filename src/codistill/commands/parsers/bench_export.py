@@ -1,4 +1,4 @@
-"""`codistill bench export FILE…`: exported files beside eager PyTorch, in turns on this machine, with memory."""
+"""`codistill bench export FILE…`: exported files compared with eager PyTorch, in turns on this machine, with memory."""
 
 import argparse
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""`codistill bench perception`: what one encoder for every head saves, beside an encoder for each head.
+"""`codistill bench perception`: what one encoder for all heads saves, compared with an encoder for each head.
 
 Without --perception: networks of the published sizes with random weights, part by part: a student with DINOv2's linear
-head, Multi-HMR's head and MASt3R's decoder, beside the three teachers. With it: your own, on your images.
+head, Multi-HMR's head and MASt3R's decoder, compared with the three teachers. With it: your own, on your images.
 """
 
 import argparse

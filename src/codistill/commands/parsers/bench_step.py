@@ -1,4 +1,4 @@
-"""`codistill bench step [RECIPE]`: the time of a distillation step, beside the floor that its products set."""
+"""`codistill bench step [RECIPE]`: the time of a distillation step, and the floor that its products set."""
 
 import argparse
 

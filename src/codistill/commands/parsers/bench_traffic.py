@@ -1,4 +1,4 @@
-"""`codistill bench traffic`: bytes that a teacher's block moves on a GPU beside its products, counted without a GPU."""
+"""`codistill bench traffic`: bytes that a teacher's block moves on a GPU besides products, counted without a GPU."""
 
 import argparse
 
