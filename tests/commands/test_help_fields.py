@@ -1,10 +1,10 @@
 """`distill --help-fields` describes every field, also those that share an entry of a docstring."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
-import pytest
-
-from codistill.commands import distill
 from codistill.commands.help_fields import separate_entries
 
 
@@ -39,14 +39,13 @@ def test_entries_are_separated_in_nested_classes() -> None:
     assert Inner.__doc__ == "Inside.\n\nAttributes:\n    low: bounds of it.\n    high: bounds of it."
 
 
-def test_every_field_of_a_recipe_is_described(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit):
-        distill.main(["debug", "--help-fields"])
-    lines = [line.strip("│ \n") for line in capsys.readouterr().out.splitlines()]
+def test_every_field_of_a_recipe_is_described() -> None:
+    """In a process of its own: tyro keeps the docstrings that it has read."""
+    command = [sys.executable, "-m", "codistill", "distill", "debug", "--help-fields"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"}
+    )
+    lines = [line.strip("│ \n") for line in done.stdout.splitlines()]
     flags = [at for at, line in enumerate(lines) if line.startswith("--")]
     assert len(flags) > 100
-    silent = [lines[at] for at in flags if lines[at + 1].startswith("(default")]
-    assert not silent
+    assert not [lines[at] for at in flags if lines[at + 1].startswith("(default")]
