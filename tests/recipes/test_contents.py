@@ -50,3 +50,13 @@ def test_folders_of_a_world_are_that_world(tmp_path: Path, within: str) -> None:
     assert world and listed_anew(tmp_path / "w" / within) == world
     (tmp_path / "w" / WORLD_FILE).write_text('{"seed": 1}')
     assert listed_anew(tmp_path / "w" / within) != world
+
+
+def test_an_encoder_within_a_world_is_its_weights(tmp_path: Path) -> None:
+    (tmp_path / WORLD_FILE).write_text("{}")
+    encoder = tmp_path / "heads" / "encoder"
+    encoder.mkdir(parents=True)
+    (encoder / "encoder.safetensors").write_bytes(b"one")
+    first = content_of(str(encoder))
+    (encoder / "encoder.safetensors").write_bytes(b"other")
+    assert content_of(str(encoder)) != first

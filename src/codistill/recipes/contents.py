@@ -25,12 +25,11 @@ def content_of(text: str) -> str:
     if not path.is_dir():
         return ""
     path = path.resolve()
-    plans = (
-        folder / WORLD_FILE for folder in (path, *path.parents[:2])
-    )  # a split lies two folders below its world
-    files = [plan for plan in plans if plan.is_file()][:1]
-    files = files or sorted(path.glob("*.safetensors"))
+    files = [path / WORLD_FILE] if (path / WORLD_FILE).is_file() else sorted(path.glob("*.safetensors"))
     files = files or sorted(path.glob("checkpoints/*/model.safetensors"))[-1:]
+    if not files:  # a split lies two folders below its world
+        plans = (folder / WORLD_FILE for folder in path.parents[:2])
+        files = [plan for plan in plans if plan.is_file()][:1]
     return text_sha256(" ".join(map(_sha256, files))) if files else _listing(path)
 
 
