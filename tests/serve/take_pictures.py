@@ -38,7 +38,7 @@ def take(page: Page, sample: int, view: str, path: Path, *, whole: bool) -> None
     print(f"wrote {path} ({path.stat().st_size // 1000} kB)")
 
 
-def main(url: str, out: str, sample: str = "2", answer: str = "segmentation") -> None:
+def main(url: str, out: str, sample: str = "0", answer: str = "depth") -> None:
     with chromium_running() as browser:
         with browser_page(browser, url, **DESK) as page:
             take(page, int(sample), answer, Path(out) / "live_page.jpg", whole=True)

@@ -4,7 +4,7 @@
 import { makePrograms, upload } from "./gl.js";
 import { Orbit } from "./orbit.js";
 
-const SWAY = 6000, TINT = [0.98, 0.62, 0.76];
+const SWAY = 6000, MOST = 0.9, TINT = [0.98, 0.62, 0.76];
 
 export class Viewer extends EventTarget {
   constructor(canvas) {
@@ -50,13 +50,14 @@ export class Viewer extends EventTarget {
     this.redraw();
   }
 
-  // Back to a little above and beside the first camera, looking at the middle of what it sees.
+  // Back to a little above and beside the first camera, looking at the middle of what it sees, from far enough to see most.
   reset(sway = false) {
     const all = this.scene.clouds.length ? this.scene.clouds : this.scene.bodies;
     if (!all.length) return;
     const middle = centre(all);
-    const away = Math.max(0.2, Math.hypot(...middle));
-    Object.assign(this.orbit, { target: middle, distance: away * 1.35, yaw: Math.atan2(-middle[0], -middle[2]) * 0.3 + 0.24, pitch: 0.16 });
+    const away = Math.max(0.2, Math.hypot(...middle)), aspect = this.canvas.clientWidth / this.canvas.clientHeight || 1;
+    Object.assign(this.orbit, { target: middle, yaw: Math.atan2(-middle[0], -middle[2]) * 0.3 + 0.24, pitch: 0.16 });
+    this.orbit.distance = Math.max(away * 1.35, this.orbit.distanceToSee(sample(all), MOST, aspect));
     if (sway && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.sway();
     this.redraw();
   }
@@ -158,17 +159,18 @@ function multiply(a, b) {
   return out;
 }
 
-function centre(things) {
-  const middle = [0, 1, 2].map((axis) => {
-    const values = [];
-    for (const { positions } of things) {
-      const step = Math.max(1, Math.floor(positions.length / 3 / 800));
-      for (let i = axis; i < positions.length; i += 3 * step) values.push(positions[i]);
-    }
-    values.sort((a, b) => a - b);
-    return values[Math.floor(values.length / 2)];
+// Some 800 points of each thing.
+function sample(things) {
+  return things.flatMap(({ positions }) => {
+    const points = [], step = 3 * Math.max(1, Math.floor(positions.length / 3 / 800));
+    for (let i = 0; i < positions.length; i += step) points.push(positions.slice(i, i + 3));
+    return points;
   });
-  return middle;
+}
+
+function centre(things) {
+  const points = sample(things), middle = Math.floor(points.length / 2);
+  return [0, 1, 2].map((axis) => points.map((point) => point[axis]).sort((a, b) => a - b)[middle]);
 }
 
 // How far apart neighbouring points lie at a distance of one metre from their camera.
