@@ -32,6 +32,19 @@ def test_equals_numpy_on_changes() -> None:
     assert results["a", "b"].updates == 299
 
 
+def test_interval_of_independent_changes_is_that_of_fisher() -> None:
+    rng = np.random.default_rng(1)
+    shared = rng.normal(size=900)
+    a, b = (np.concatenate([[0.0], (shared + rng.normal(size=900)).cumsum()]) for _ in range(2))
+    (pair,) = loss_change_correlations({"a": a, "b": b})
+    low, high = np.tanh(np.arctanh(pair.correlation) + np.array([-1.96, 1.96]) / np.sqrt(900 - 3))
+    assert pair.low == pytest.approx(low, abs=0.02)
+    assert pair.high == pytest.approx(high, abs=0.02)
+    (short,) = loss_change_correlations({"a": a[:15], "b": b[:15]})
+    assert np.isnan([short.low, short.high]).all()
+    assert np.isfinite(short.correlation)
+
+
 def test_gaps_count_only_where_both_have_a_change() -> None:
     a = np.array([1.0, 2.0, np.nan, 4.0, 6.0, 5.0])
     b = np.array([1.0, 3.0, 4.0, 4.0, 8.0, 7.0])

@@ -41,6 +41,19 @@ def test_analysis_has_every_pair_and_teacher(run: Path, capsys: pytest.CaptureFi
     assert "same direction" in capsys.readouterr().out
 
 
+def test_runs_are_compared_in_one_figure(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("checkpoints", "export", "analysis"))
+    out = tmp_path / "out"
+    assert main(["analyze", str(run), str(other), "--no-variance", "--out", str(out)]) == 0
+    both = json.loads((out / "analysis.json").read_text())["loss_correlation"]
+    assert set(both) == {run.name, "other"}
+    assert both["other"] == json.loads((out / "other" / "analysis.json").read_text())["loss_correlation"]
+    assert (out / "loss_correlation.png").stat().st_size > 5000
+    assert not (out / "other" / "explained_variance.png").exists()
+    assert main(["analyze", "dinov2_vits14", "--images", "a.jpg", "--no-variance"]) == 2
+
+
 def test_page_is_self_contained(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(run)]) == 0
     said = capsys.readouterr().out

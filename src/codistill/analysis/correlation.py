@@ -1,7 +1,7 @@
 """Correlation between the teachers' losses, computed on their changes from one update to the next (DUNE, Fig. 5).
 
-In: each teacher's loss at every update. Out: for each pair of teachers, the correlation of the two series of changes,
-and the share of updates at which both losses moved in the same direction.
+In: each teacher's loss at every update. Out: for each pair of teachers, the correlation of the two series of changes
+with its confidence interval, and the share of updates at which both losses moved in the same direction.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,9 @@ import numpy as np
 
 from codistill.errors import DataError
 
+BLOCK, RESAMPLES = 10, 1000
+"""Of the moving-block bootstrap: successive changes in a block (a loss enters two of them), and resamples."""
+
 
 @dataclass(frozen=True)
 class PairCorrelation:
@@ -20,6 +23,7 @@ class PairCorrelation:
     Attributes:
         first, second: the teachers.
         correlation: Pearson correlation of the changes; NaN if one loss never changes.
+        low, high: its 95 % interval by a moving-block bootstrap over the updates; NaN for fewer than two blocks.
         agreement: share of updates at which both changes had the same sign.
         updates: number of changes that both teachers have.
     """
@@ -27,6 +31,8 @@ class PairCorrelation:
     first: str
     second: str
     correlation: float
+    low: float
+    high: float
     agreement: float
     updates: int
 
@@ -51,10 +57,28 @@ def loss_change_correlations(losses: Mapping[str, np.ndarray]) -> list[PairCorre
         both = np.isfinite(a) & np.isfinite(b)
         a, b = a[both], b[both]
         if a.size < 2:
-            results.append(PairCorrelation(first, second, np.nan, np.nan, int(a.size)))
+            results.append(PairCorrelation(first, second, np.nan, np.nan, np.nan, np.nan, int(a.size)))
             continue
-        spread = a.std() * b.std()
-        correlation = float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 0 else np.nan
         agreement = float((np.sign(a) == np.sign(b)).mean())
-        results.append(PairCorrelation(first, second, correlation, agreement, int(a.size)))
+        low, high = _interval(a, b)
+        results.append(PairCorrelation(first, second, _pearson(a, b), low, high, agreement, int(a.size)))
     return results
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> float:
+    spread = a.std() * b.std()
+    return float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread > 0 else np.nan
+
+
+def _interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval of the correlation; successive changes are drawn together, in blocks."""
+    if a.size < 2 * BLOCK or not np.isfinite(_pearson(a, b)):
+        return np.nan, np.nan
+    rng, within = np.random.default_rng(0), np.arange(BLOCK)
+    drawn = []
+    for _ in range(RESAMPLES):
+        starts = rng.integers(0, a.size - BLOCK + 1, -(-a.size // BLOCK))
+        chosen = (starts[:, None] + within).ravel()[: a.size]
+        drawn.append(_pearson(a[chosen], b[chosen]))
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return float(low), float(high)

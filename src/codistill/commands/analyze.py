@@ -2,12 +2,14 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 
 from codistill.analysis.correlation import PairCorrelation, loss_change_correlations
 from codistill.analysis.log import read_series
@@ -25,6 +27,8 @@ from codistill.student.load import load_student
 from codistill.tasks.shared.record import write_metrics
 from codistill.tasks.task import ImageFile
 
+CORRELATION_FIGURE = "loss_correlation.png"
+
 
 def variance_figure(results: dict[str, ExplainedVariance], path: Path) -> None:
     """Plot the cumulative explained variance: teachers solid, the student's projections dashed (Fig. 4)."""
@@ -40,31 +44,64 @@ def variance_figure(results: dict[str, ExplainedVariance], path: Path) -> None:
     plt.close(figure)
 
 
-def correlation_figure(pairs: list[PairCorrelation], path: Path) -> None:
-    """Plot the correlation of loss changes for each pair of teachers (Fig. 5)."""
-    figure, axes = plt.subplots(figsize=(5.2, 0.6 + 0.5 * len(pairs)), constrained_layout=True)
-    names = [f"{pair.first}\n{pair.second}" for pair in pairs]
-    axes.barh(names, [pair.correlation for pair in pairs], color="C0", height=0.6)
+def correlation_figure(runs: Mapping[str, list[PairCorrelation]], path: Path) -> None:
+    """Plot the correlation of loss changes for each pair of teachers, with 95 % intervals (Fig. 5).
+
+    Args:
+        runs: for each run by name one result for each pair. Runs need not have the same pairs.
+        path: of the picture.
+    """
+    names = list(dict.fromkeys(f"{pair.first}\n{pair.second}" for pairs in runs.values() for pair in pairs))
+    height = 0.8 / len(runs)
+    size = (5.2, 0.8 + len(names) * max(0.5, 0.22 * len(runs)))
+    figure, axes = plt.subplots(figsize=size, constrained_layout=True)
+    for number, (run, pairs) in enumerate(runs.items()):
+        places = [
+            names.index(f"{p.first}\n{p.second}") + (number - (len(runs) - 1) / 2) * height for p in pairs
+        ]
+        values = np.array([(pair.correlation, pair.low, pair.high) for pair in pairs]).T
+        errors = np.nan_to_num(np.abs(values[1:] - values[0]))
+        axes.barh(
+            places, values[0], xerr=errors, color=f"C{number}", height=height * 0.9, label=run, ecolor="0.3"
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set(xlim=(-1, 1), xlabel=f"correlation of loss changes over {pairs[0].updates} updates")
+    axes.set(xlim=(-1, 1), xlabel="correlation of loss changes from update to update")
     axes.tick_params(labelsize=8)
+    if len(runs) > 1:
+        axes.legend(fontsize=8, loc="upper left")
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
-def analyze_run(run: Path, out: Path, command: list[str]) -> dict[str, Any]:
-    """Write all analyses that are possible for a run to a folder; returns the content of analysis.json."""
+def correlations_of(run: Path) -> list[PairCorrelation]:
+    """Correlations of loss changes from a run's log; none with a single teacher."""
+    series = read_series(run / "metrics.jsonl")
+    teachers = series.teachers()
+    if len(teachers) < 2:
+        return []
+    return loss_change_correlations({name: series.values[f"loss/{name}"] for name in teachers})
+
+
+def analyze_run(run: Path, out: Path, command: list[str], *, variance: bool = True) -> dict[str, Any]:
+    """Write all analyses that are possible for a run to a folder; returns the content of analysis.json.
+
+    Args:
+        run: folder of the run.
+        out: folder of the results.
+        command: for the record.
+        variance: also compute the explained variance, for which all teachers see the held-out images.
+    """
     mpl.use("Agg")
     out.mkdir(parents=True, exist_ok=True)
     recipe = read_run_recipe(run)
     numbers: dict[str, Any] = {"run": run.name}
-    series = read_series(run / "metrics.jsonl")
-    teachers = series.teachers()
-    if len(teachers) > 1:
-        pairs = loss_change_correlations({name: series.values[f"loss/{name}"] for name in teachers})
+    pairs = correlations_of(run)
+    if pairs:
         numbers["loss_correlation"] = [asdict(pair) for pair in pairs]
-        correlation_figure(pairs, out / "loss_correlation.png")
-    if recipe.held_out_sources:
+        correlation_figure({run.name: pairs}, out / CORRELATION_FIGURE)
+    if variance and recipe.held_out_sources:
         loader = replace(loader_config(recipe), num_workers=0)
         batches = eval_loader(recipe.held_out_sources, loader)
         kind = recipe.student.projector.kind
@@ -98,10 +135,18 @@ def main(argv: list[str]) -> int:
                 f"{target}: is no run of `codistill distill` (no config.yaml there). To look at an encoder, name "
                 "images: codistill analyze E --images a.jpg b.jpg"
             )
-    for target, name in zip(arguments.targets, short_names(arguments.targets), strict=True):
-        folder = arguments.out or Path(target) / "analysis"
-        several = len(arguments.targets) > 1 and arguments.out is not None
-        _of_run(Path(target), folder / name if several else folder, argv)
+    runs = dict(zip(short_names(arguments.targets), map(Path, arguments.targets), strict=True))
+    together = arguments.out if len(runs) > 1 else None
+    for name, run in runs.items():
+        folder = together / name if together else arguments.out or run / "analysis"
+        _of_run(run, folder, argv, variance=arguments.variance)
+    if together:
+        pairs = {name: found for name, run in runs.items() if (found := correlations_of(run))}
+        if pairs:
+            correlation_figure(pairs, together / CORRELATION_FIGURE)
+            numbers = {name: [asdict(pair) for pair in found] for name, found in pairs.items()}
+            write_metrics(together / "analysis.json", {"loss_correlation": numbers}, ["analyze", *argv])
+            print(f"wrote {together}: {CORRELATION_FIGURE} of {len(pairs)} runs together")
     return 0
 
 
@@ -136,11 +181,12 @@ def _of_images(arguments: argparse.Namespace, argv: list[str]) -> int:
     return 0
 
 
-def _of_run(run: Path, out: Path, argv: list[str]) -> None:
-    numbers = analyze_run(run, out, ["analyze", *argv])
+def _of_run(run: Path, out: Path, argv: list[str], *, variance: bool) -> None:
+    numbers = analyze_run(run, out, ["analyze", *argv], variance=variance)
     for pair in numbers.get("loss_correlation", ()):
         print(
-            f"losses of {pair['first']} and {pair['second']}: correlation of changes {pair['correlation']:+.3f}, "
+            f"losses of {pair['first']} and {pair['second']}: correlation of changes {pair['correlation']:+.3f} "
+            f"[{pair['low']:+.3f}, {pair['high']:+.3f}], "
             f"same direction at {100 * pair['agreement']:.0f} % of {pair['updates']} updates"
         )
     for name, result in numbers.get("explained_variance", {}).items():

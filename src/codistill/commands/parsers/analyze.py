@@ -23,6 +23,12 @@ add(
     metavar="N",
     help="with --images: find the N hidden units that make long tokens",
 )
+add(
+    "--no-variance",
+    dest="variance",
+    action="store_false",
+    help="of runs: leave out the explained variance, for which all teachers see the held-out images",
+)
 add("--out", type=Path, metavar="DIR", help="where figures and numbers go (RUN/analysis, or `analysis`)")
 
 
@@ -36,6 +42,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for name in ("size", "block"):
         if not options.images and getattr(options, name) is not None:
             raise ConfigError(f"--{name} would have no effect on runs: it is for --images a.jpg b.jpg …")
+    if options.images and not options.variance:
+        raise ConfigError("--no-variance would have no effect on --images: it is for runs")
     options.size = SIZE if options.size is None else options.size
     options.block = -1 if options.block is None else options.block
     return options
