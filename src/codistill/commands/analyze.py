@@ -67,7 +67,7 @@ def correlation_figure(runs: Mapping[str, list[PairCorrelation]], path: Path) ->
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set(xlim=(-1, 1), xlabel="correlation of loss changes from update to update")
+    axes.set(xlim=(min(axes.get_xlim()[0], 0), 1), xlabel="correlation of loss changes from update to update")
     axes.tick_params(labelsize=8)
     if len(runs) > 1:
         axes.legend(fontsize=8, loc="upper left")
