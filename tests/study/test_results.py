@@ -141,6 +141,15 @@ def test_rows_that_were_asked_for_other_data_are_not_compared(folder: StudyFolde
         results.differences(results.study.comparisons[0])
 
 
+def test_the_data_of_a_row_that_is_taken_over_count(folder: StudyFolder) -> None:
+    other = {"recipe": "debug", "options": {"depth": {"data": "world:other"}}}
+    rows = {"ours": {"like": "base"}, "base": other, "theirs": {"like": "base"}, "known": {"recipe": "debug"}}
+    results = replace(open_results(folder.root), study=from_plain(StudyConfig, {**STUDY, "rows": rows}))
+    assert len(results._pairs("ours", "theirs", "depth")) == 3
+    with pytest.raises(DataError, match=r"ours and known were scored on different samples.*world:other"):
+        results._pairs("ours", "known", "depth")
+
+
 def test_heads_on_a_known_encoder_lack_seeds_too(folder: StudyFolder) -> None:
     for seed in (1, 2):
         (folder.cell(f"known/{seed}/depth") / "cell.json").unlink()

@@ -203,7 +203,7 @@ class Results:
 
     def _options(self, row: str, evaluation: str) -> dict[str, Any]:
         """Options of a row's evaluation."""
-        own = self.study.rows[row].options.get(evaluation, {})
+        own = self.study.row(row).options.get(evaluation, {})
         return merged(self.study.evaluations[evaluation].options, own)
 
     def training(self, row: str) -> list[dict[str, Any]]:
