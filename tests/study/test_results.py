@@ -200,6 +200,28 @@ def test_scores_that_follow_from_data_have_columns_once_a_cell_is_finished(folde
     assert "66.7" in markdown(study_grids(open_results(folder.root)))
 
 
+def test_rows_whose_options_give_other_scores_stand_in_one_table(folder: StudyFolder) -> None:
+    """One neighbour for `ours`, one and five for `theirs`: the first is compared, the second is not."""
+    near = {"near": {"task": "knn", "options": {"data": "world:w"}}}
+    comparisons = [{"row": "ours", "against": ["theirs"]}]
+    more = {"evaluations": near, "comparisons": comparisons, "tables": {"main": {"columns": ["near"]}}}
+    save_yaml(from_plain(StudyConfig, {**STUDY, **more, "seeds": [0]}), folder.study)
+    names = np.array(["a", "b", "c"])
+    hits = {"ours": {"k=1": [1, 0, 1]}, "theirs": {"k=1": [0, 0, 1], "k=5": [0, 1, 1]}}
+    for row, found in hits.items():
+        place = folder.cell(f"{row}/0/near")
+        place.mkdir(parents=True)
+        arrays = {name: np.array(values, dtype=float)[:, None] for name, values in found.items()}
+        np.savez(place / "per_image.npz", names=names, groups=names, label=np.zeros(3), **arrays)
+        for name in ("metrics.json", "cell.json"):
+            (place / name).write_text((folder.cell("ours/0/depth") / name).read_text())
+    main, differences, _ = study_grids(open_results(folder.root))
+    assert main.header[1:] == ("near: k=1 top-1 (%) ↑", "near: k=5 top-1 (%) ↑")
+    assert [entry.text for entry in main.rows[0]] == ["ours_1 (50 %)", "66.7", "–"]
+    assert [entry.text for entry in main.rows[1]] == ["theirs", "33.3", "66.7"]
+    assert [(row[2].text, row[3].text) for row in differences.rows] == [("near: k=1 top-1 (%) ↑", "+33.3")]
+
+
 def test_markdown_marks_the_best_and_shows_what_it_cost(folder: StudyFolder) -> None:
     results = open_results(folder.root)
     lines = markdown(study_grids(results)).splitlines()

@@ -70,6 +70,7 @@ class Results:
     study: StudyConfig
     _read: dict[str, Finished | None] = field(default_factory=dict)
     _scores: dict[tuple[str, str, str], SeedScore | None] = field(default_factory=dict)
+    _columns: dict[str, dict[str, Column]] = field(default_factory=dict)
 
     def finished(self, row: str, seed: int, evaluation: str) -> Finished | None:
         """Read a finished evaluation; None if it is not finished.
@@ -94,12 +95,18 @@ class Results:
         return {seed: one for seed, one in found.items() if one is not None}
 
     def columns(self, evaluation: str) -> dict[str, Column]:
-        """Scores of an evaluation, by name. Scores that depend on the data are known once a cell is finished."""
-        task = find_task(self.study.evaluations[evaluation].task)
-        for row in self.study.rows_of(evaluation):
-            for one in self.by_seed(row, evaluation).values():
-                return task.columns_of(one.table)
-        return dict(task.columns)
+        """Scores of an evaluation, by name. Scores that depend on data or head are known once a cell is finished."""
+        if evaluation not in self._columns:
+            task = find_task(self.study.evaluations[evaluation].task)
+            found = self._columns[evaluation] = dict(task.columns)
+            for row in self.study.rows_of(evaluation):
+                for one in self.by_seed(row, evaluation).values():
+                    found |= task.columns_of(one.table)
+        return self._columns[evaluation]
+
+    def _has(self, evaluation: str, score: str, table: ScoreTable) -> bool:
+        """Whether a table has a score; a row's own options (numbers of neighbours) may give it others."""
+        return score in find_task(self.study.evaluations[evaluation].task).columns_of(table)
 
     def headlines(self, evaluation: str) -> list[str]:
         """Names of the scores that short tables show: all scores if the task names none."""
@@ -115,7 +122,8 @@ class Results:
         key = (row, evaluation, score)
         if key not in self._scores:
             statistic = self.column(evaluation, score).statistic
-            found = [statistic.resampled(one.table) for one in self.by_seed(row, evaluation).values()]
+            tables = [one.table for one in self.by_seed(row, evaluation).values()]
+            found = [statistic.resampled(one) for one in tables if self._has(evaluation, score, one)]
             known = [one for one in found if one is not None]
             self._scores[key] = over_seeds(known) if known else None
         return self._scores[key]
@@ -149,9 +157,12 @@ class Results:
         found = []
         for score in self._compared(comparison, evaluation):
             column = self.column(evaluation, score)
+            both = [pair for pair in pairs if all(self._has(evaluation, score, one) for one in pair)]
             try:
-                each = [column.statistic.resampled_difference(one, other) for one, other in pairs]
-            except DataError:  # one of the two rows does not have this score
+                each = [column.statistic.resampled_difference(one, other) for one, other in both]
+            except DataError:  # one of the two rows has no sample with this score
+                continue
+            if not each:
                 continue
             total = over_seeds(each)
             margin = comparison.margin.get(f"{evaluation}.{score}")
