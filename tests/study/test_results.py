@@ -211,7 +211,7 @@ def test_rows_whose_options_give_other_scores_stand_in_one_table(folder: StudyFo
     for row, found in hits.items():
         place = folder.cell(f"{row}/0/near")
         place.mkdir(parents=True)
-        arrays = {name: np.array(values, dtype=float)[:, None] for name, values in found.items()}
+        arrays: dict[str, Any] = {n: np.array(v, dtype=float)[:, None] for n, v in found.items()}
         np.savez(place / "per_image.npz", names=names, groups=names, label=np.zeros(3), **arrays)
         for name in ("metrics.json", "cell.json"):
             (place / name).write_text((folder.cell("ours/0/depth") / name).read_text())
