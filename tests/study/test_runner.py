@@ -161,6 +161,14 @@ def test_a_student_that_a_new_cell_needs_again_makes_the_others_old(folder: Stud
     assert f"{after.name}: done again: a student that it reads was trained anew since" in said
 
 
+def test_the_cost_of_a_cell_that_is_begun_anew_is_that_of_its_new_attempts(folder: StudyFolder) -> None:
+    cell = training(folder, "row", 1)
+    runner(folder, [cell]).run()
+    _remove(folder, cell)
+    runner(folder, [cell]).run()
+    assert len(attempts(folder, cell.name)) == 1
+
+
 def test_the_error_of_the_last_attempt_is_found(folder: StudyFolder) -> None:
     log = folder.log("row/0/train")
     log.parent.mkdir(parents=True)

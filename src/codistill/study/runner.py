@@ -35,6 +35,8 @@ from codistill.study.records import (
 )
 from codistill.study.shown import shown_time
 
+FINISHED = "finished"
+"""How the last attempt at a finished cell ended."""
 POLL = 0.2
 """Seconds between two checks of running cells."""
 _STOPPED = StoppedError.exit_code
@@ -170,6 +172,8 @@ class Runner:
         if held.taken_from:
             self.say(f"{cell.name}: taken over, since {held.taken_from}")
             add_attempt(self.folder, cell.name, held.lost_seconds, "ended without a word")
+        elif (earlier := attempts(self.folder, cell.name)) and earlier[-1]["ended"] == FINISHED:
+            remove_quietly(self.folder.attempts(cell.name))  # the cell is begun anew, its costs are as well
         record = read_cell(self.folder, cell.name)
         if record is not None and from_other_row(cell, record):
             self.say(f"{cell.name}: done again: a student that it reads was trained anew since")
@@ -197,7 +201,7 @@ class Runner:
     def _ended(self, job: Job, code: int) -> None:
         cell, seconds = job.cell, job.claim.seconds
         stopped = job.asked_to_stop or code == _STOPPED
-        ended = "finished" if code == 0 else "stopped" if stopped else f"failed ({code})"
+        ended = FINISHED if code == 0 else "stopped" if stopped else f"failed ({code})"
         add_attempt(self.folder, cell.name, seconds, ended)
         if code == 0:
             total = sum(one["seconds"] for one in attempts(self.folder, cell.name))
