@@ -7,9 +7,13 @@ import pytest
 
 from codistill.cli import main
 from codistill.commands.parsers.study import study_names
+from codistill.commands.study import resolve_evaluation
 from codistill.files.config import load_yaml, save_yaml
+from codistill.study.cells import cells_of
 from codistill.study.config import StudyConfig
-from codistill.study.registry import shipped_studies
+from codistill.study.places import StudyFolder
+from codistill.study.records import write_cell
+from codistill.study.registry import find_study, shipped_studies
 
 ONE_CELL = """
 name: one
@@ -74,6 +78,24 @@ def test_a_plan_names_hours_and_runs_nothing(
     # 12 steps of 6 images of 42 MFLOP, at 1 MFLOP/s
     line = next(line for line in text.splitlines() if "all " in line and "train" in line)
     assert "50.7 min" in line
+
+
+def test_a_plan_has_the_finished_trainings_whose_students_are_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a study whose `cells` alone were kept."""
+    out = tmp_path / "S"
+    cells = cells_of(find_study("paper-debug"), StudyFolder(out), resolve_evaluation)
+    trained = next(cell for cell in cells if cell.name == "all/0/train")
+    write_cell(StudyFolder(out), trained, {"seconds": 60.0, "attempts": 1})
+    run = ["study", "run", "paper-debug", "--out", str(out), "--dry-run", "--gflops", "1"]
+    assert main(run) == 0
+    text = capsys.readouterr().out
+    assert "19 of 19 cells are left" in text and "1 of them were finished and are done again" in text
+    trained.out.joinpath("export").mkdir(parents=True)
+    assert main(run) == 0
+    text = capsys.readouterr().out
+    assert "18 of 19 cells are left" in text and "done again" not in text
 
 
 def test_a_folder_holds_one_study(one_cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ from codistill.files.writing import make_directory, refuse_file
 from codistill.study.cells import Cell, cells_of
 from codistill.study.config import WORLDS, StudyConfig
 from codistill.study.costs import estimates, facts_of
+from codistill.study.finished import is_finished
 from codistill.study.jobs import RunOptions
 from codistill.study.places import StudyFolder
 from codistill.study.records import changes, read_cell
@@ -151,7 +152,7 @@ def _print_plan(
     device: DeviceChoice,
 ) -> None:
     """Print what is left to do: one line for all seeds of a row's training or evaluation."""
-    left = [cell for cell in cells if read_cell(folder, cell.name) is None]
+    left = [cell for cell in cells if not is_finished(cell, cells, folder)]
     expected = estimates(study, cells, folder, rate, device)
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in left:
@@ -168,3 +169,8 @@ def _print_plan(
     unknown = len(left) - len(known)
     more = f", and {unknown} cells whose time is not known (none like them is finished)" if unknown else ""
     print(f"{sum(known) / 3600:.2f} hours in all, one cell at a time{more}")
+    if again := [cell.name for cell in left if read_cell(folder, cell.name) is not None]:
+        print(
+            f"{len(again)} of them were finished and are done again, because files of theirs that others need are "
+            f"missing, or because a student that they read was trained anew: {', '.join(again)}"
+        )
