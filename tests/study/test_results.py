@@ -20,7 +20,8 @@ from codistill.study.places import StudyFolder
 from codistill.study.progress import progress_of
 from codistill.study.render import latex, markdown, page
 from codistill.study.results import open_results
-from codistill.study.tables import plain_numbers, study_grids
+from codistill.study.tables import Grid, plain_numbers, study_grids
+from codistill.tasks.registry import TASKS, find_task
 
 IMAGES = 24
 GROUPS = [f"scene {image // 2}" for image in range(IMAGES)]
@@ -241,6 +242,14 @@ def test_latex_escapes_and_has_as_many_fields_as_columns(folder: StudyFolder) ->
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len(rows) == 4 and {line.count(" & ") for line in rows} == {3}
     assert not re.search(r"(?<!\\)[%_#]", text.replace("%\n", ""))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_latex_can_set_the_scores_of_every_task(task: str) -> None:
+    """Without packages, LaTeX stops at a Greek letter, and sets < and > as other signs outside of formulas."""
+    header = tuple(column.title for column in find_task(task).columns.values())
+    text = latex(Grid(name="main", title="All", header=header, rows=()))
+    assert text.isascii() and not re.search("[<>|]", re.sub(r"\$[^$]*\$", "", text))
 
 
 def test_the_page_is_whole_and_escaped(folder: StudyFolder) -> None:
