@@ -6,7 +6,7 @@ from typing import Any
 
 from codistill.metrics.seeds import HOW, SeedScore
 from codistill.study.cells import cell_names, is_fitted
-from codistill.study.config import COSTS, StudyConfig, TableConfig
+from codistill.study.config import CELLS, COMPARISONS, COSTS, StudyConfig, TableConfig
 from codistill.study.records import read_cell
 from codistill.study.results import Difference, Results
 from codistill.study.shown import shown_flops, shown_time
@@ -54,7 +54,7 @@ def study_grids(results: Results) -> list[Grid]:
         CheckpointError, DataError: if a finished cell is damaged, or a column is not a score of its task.
     """
     study = results.study
-    tables = study.tables or {study.name: TableConfig(about=study.about)}
+    tables = study.tables or {"scores": TableConfig(about=study.about or study.name)}
     grids = [_scores(results, name, table) for name, table in tables.items()]
     return [*grids, *_comparisons(results), _cells(results)]
 
@@ -171,7 +171,7 @@ def _comparisons(results: Results) -> list[Grid]:
         return []
     return [
         Grid(
-            name="comparisons",
+            name=COMPARISONS,
             title="Paired differences",
             header=("row", "minus", "score", "difference", "verdict", "p"),
             rows=tuple(tuple(_compared(results, one)) for one in found),
@@ -217,7 +217,7 @@ def _cells(results: Results) -> Grid:
             shown = (name, shown_time(record["seconds"]), cost, str(record["attempts"]), record["machine"])
             rows.append(tuple(map(Entry, shown)))
     return Grid(
-        name="cells",
+        name=CELLS,
         title="What each cell cost",
         header=("cell", "time", "operations", "attempts", "machine"),
         rows=tuple(rows),
