@@ -138,7 +138,7 @@ def test_rows_that_were_asked_for_other_data_are_not_compared(folder: StudyFolde
     """Names of samples are the same in every world."""
     rows = {**STUDY["rows"], "theirs": {"recipe": "debug", "options": {"depth": {"data": "world:other"}}}}
     results = replace(open_results(folder.root), study=from_plain(StudyConfig, {**STUDY, "rows": rows}))
-    with pytest.raises(DataError, match=r"ours and theirs were scored on different samples.*world:other"):
+    with pytest.raises(DataError, match=r"ours and theirs are scored on different samples.*world:other"):
         results.differences(results.study.comparisons[0])
 
 
@@ -147,7 +147,7 @@ def test_the_data_of_a_row_that_is_taken_over_count(folder: StudyFolder) -> None
     rows = {"ours": {"like": "base"}, "base": other, "theirs": {"like": "base"}, "known": {"recipe": "debug"}}
     results = replace(open_results(folder.root), study=from_plain(StudyConfig, {**STUDY, "rows": rows}))
     assert len(results._pairs("ours", "theirs", "depth")) == 3
-    with pytest.raises(DataError, match=r"ours and known were scored on different samples.*world:other"):
+    with pytest.raises(DataError, match=r"ours and known are scored on different samples.*world:other"):
         results._pairs("ours", "known", "depth")
 
 

@@ -15,10 +15,11 @@ from codistill.commands.parsers.study import parse
 from codistill.commands.study_show import show_study
 from codistill.commands.study_tables import write_study_tables
 from codistill.commands.task_config import resolve_fit, with_flags
-from codistill.engine.distributed import DeviceChoice
+from codistill.engine.distributed import DeviceChoice, choose_device
 from codistill.errors import ConfigError, StoppedError, unknown_name
 from codistill.files.config import load_yaml, save_yaml
 from codistill.files.writing import make_directory, refuse_file
+from codistill.study.asked import check_asked
 from codistill.study.cells import Cell, cells_of
 from codistill.study.config import WORLDS, StudyConfig
 from codistill.study.costs import estimates, facts_of
@@ -59,12 +60,14 @@ def _run(arguments: argparse.Namespace) -> int:
     for seed in arguments.seed:
         if seed not in study.seeds:
             raise ConfigError(f"--seed {seed}: the study's seeds are {', '.join(map(str, study.seeds))}")
-    cells = cells_of(study, folder, resolve_evaluation, arguments.only, arguments.seed)
+    check_asked(study)
+    cells = cells_of(study, folder, resolve_evaluation, arguments.only, tuple(dict.fromkeys(arguments.seed)))
     check_finished(cells, folder)
     if arguments.dry_run:
         rate = None if arguments.gflops is None else arguments.gflops * 1e9
         _print_plan(study, cells, folder, rate, arguments.device)
         return 0
+    choose_device(arguments.device)  # refused once, not by every cell
     make_directory(folder.root)
     save_yaml(study, folder.study)
     console = Console(stderr=True)

@@ -8,16 +8,14 @@ from codistill.errors import CheckpointError, DataError, unknown_name
 from codistill.files.config import load_yaml
 from codistill.files.json_files import read_json
 from codistill.metrics.seeds import SeedScore, over_seeds
+from codistill.study.asked import different_samples
 from codistill.study.cells import is_fitted
-from codistill.study.config import TRAINING, ComparisonConfig, StudyConfig, merged
+from codistill.study.config import TRAINING, ComparisonConfig, StudyConfig
 from codistill.study.places import CELL, StudyFolder
 from codistill.tasks.evaluation import METRICS, verdict_of
 from codistill.tasks.registry import find_task
 from codistill.tasks.shared.score_table import ScoreTable, stored_table
 from codistill.tasks.task import Column
-
-_CHOOSE = ("data", "split", "limit", "partial")
-"""Options that determine which samples are scored."""
 
 
 @dataclass(frozen=True)
@@ -195,12 +193,8 @@ class Results:
         Raises:
             DataError: if the two rows were scored on different samples.
         """
-        own, other = ({n: self._options(one, evaluation).get(n) for n in _CHOOSE} for one in (row, against))
-        if own != other:
-            raise DataError(
-                f"{evaluation}: {row} and {against} were scored on different samples, as their options say "
-                f"({own} against {other}); give both the same, or compare other rows"
-            )
+        if said := different_samples(self.study, row, against, evaluation):
+            raise DataError(said)
         ours, theirs = self.by_seed(row, evaluation), self.by_seed(against, evaluation)
         fitted = is_fitted(self.study.evaluations[evaluation])
         if not fitted and any(self.study.rows[name].encoder for name in (row, against)):
@@ -211,11 +205,6 @@ class Results:
             if one.names != other.names:
                 raise DataError(f"{evaluation}: {row} and {against} were scored on different samples")
         return pairs
-
-    def _options(self, row: str, evaluation: str) -> dict[str, Any]:
-        """Options of a row's evaluation."""
-        own = self.study.row(row).options.get(evaluation, {})
-        return merged(self.study.evaluations[evaluation].options, own)
 
     def training(self, row: str) -> list[dict[str, Any]]:
         """Read the records of a row's finished trainings."""
