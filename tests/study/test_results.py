@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +21,7 @@ from codistill.study.places import StudyFolder
 from codistill.study.progress import progress_of
 from codistill.study.render import latex, markdown, page
 from codistill.study.results import open_results
-from codistill.study.tables import Grid, plain_numbers, study_grids
+from codistill.study.tables import Entry, Grid, plain_numbers, study_grids
 from codistill.tasks.registry import TASKS, find_task
 
 IMAGES = 24
@@ -234,6 +235,31 @@ def test_markdown_marks_the_best_and_shows_what_it_cost(folder: StudyFolder) -> 
     marked = [line.split("|")[1].strip() for line in lines if "**" in line]
     assert marked == [best]
     assert "| 1.00 | 2 PFLOP |" in next(line for line in lines if line.startswith("| theirs"))
+
+
+def test_the_note_has_the_samples_of_every_row(folder: StudyFolder) -> None:
+    place = folder.cell("known/0/depth")
+    shutil.rmtree(place)
+    put(folder, "known", 0)
+    (place / "metrics.json").write_text(json.dumps({"data": "world:other", "split": "val"}))
+    note = study_grids(open_results(folder.root))[0].notes[-1]
+    assert (
+        "depth: 24 samples in 12 groups of world:w (test) or 24 samples in 12 groups of world:other (val)."
+        in note
+    )
+
+
+def test_markdown_keeps_names_of_several_lines_in_their_fields() -> None:
+    grid = Grid(
+        name="g", title="of\ntwo\n", header=("", "a|b"), rows=((Entry("one\ntwo"), Entry("1", "[0, 2]")),)
+    )
+    assert markdown([grid]).splitlines()[:5] == [
+        "### of two",
+        "",
+        "|  | a\\|b |",
+        "|---|---|",
+        "| one two | 1 [0, 2] |",
+    ]
 
 
 def test_latex_escapes_and_has_as_many_fields_as_columns(folder: StudyFolder) -> None:

@@ -1,6 +1,7 @@
 """Results of a study: finished evaluations in, scores over seeds and paired differences between rows out."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,11 @@ class Results:
         if score not in columns:
             raise DataError(f"evaluation {evaluation!r}: {unknown_name('score', score, columns)}")
         return columns[score]
+
+    @cached_property
+    def all_differences(self) -> list[Difference]:
+        """Paired differences of all comparisons, which take minutes where many samples are resampled."""
+        return [one for comparison in self.study.comparisons for one in self.differences(comparison)]
 
     def differences(self, comparison: ComparisonConfig) -> list[Difference]:
         """Compute all paired differences of a comparison for which cells are finished."""

@@ -158,15 +158,19 @@ def _how(results: Results, columns: Sequence[str], rows: Sequence[str]) -> str:
     parts = []
     for evaluation in dict.fromkeys(column.split(".")[0] for column in columns if column not in COSTS):
         known = [r for r in rows if r in results.study.rows_of(evaluation)]
-        one = next((f for row in known for f in results.by_seed(row, evaluation).values()), None)
-        if one is not None:
-            samples = f"{len(one.table)} samples in {one.table.groups.count} groups"
-            parts.append(f"{evaluation}: {samples} of {one.metrics['data']} ({one.metrics['split']})")
+        every = [one for row in known for one in results.by_seed(row, evaluation).values()]
+        samples = dict.fromkeys(  # rows may have samples of their own
+            f"{len(one.table)} samples in {one.table.groups.count} groups of {one.metrics['data']} "
+            f"({one.metrics['split']})"
+            for one in every
+        )
+        if samples:
+            parts.append(f"{evaluation}: {' or '.join(samples)}")
     return f"In brackets: {HOW}. {'; '.join(parts)}." if parts else ""
 
 
 def _comparisons(results: Results) -> list[Grid]:
-    found = [one for comparison in results.study.comparisons for one in results.differences(comparison)]
+    found = results.all_differences
     if not found:
         return []
     return [
@@ -247,8 +251,7 @@ def plain_numbers(results: Results) -> dict[str, Any]:
             "verdict": one.verdict,
             **({} if one.margin is None else {"margin": one.margin, "equal_within_margin": one.equal}),
         }
-        for comparison in study.comparisons
-        for one in results.differences(comparison)
+        for one in results.all_differences
     ]
     return {
         "study": study.name,
