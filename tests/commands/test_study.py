@@ -4,12 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from codistill.cli import main
 from codistill.commands.parsers.study import study_names
+from codistill.commands.study import resolve_evaluation
 from codistill.files.config import load_yaml, save_yaml
+from codistill.study.cells import cells_of
 from codistill.study.config import StudyConfig
-from codistill.study.registry import shipped_studies
+from codistill.study.places import StudyFolder
+from codistill.study.records import write_cell
+from codistill.study.registry import find_study, shipped_studies
 
 ONE_CELL = """
 name: one
@@ -43,6 +48,9 @@ def test_shipped_studies_are_listed_without_being_read(capsys: pytest.CaptureFix
         ("run open.yaml --out S", "needs the variable teacher: add --set teacher="),
         ("run paper --out S --set teacher.stereo=x", "Did you mean 'teachers.stereo'"),
         ("run paper-debug --out S --only al", "--only: Unknown row 'al'"),
+        ("run typo.yaml --out S", "Did you mean 'rmse'"),
+        ("run paper --out S --workers -1", "--workers must be 0 or more"),
+        ("run paper --out S --dry-run --gflops nan", "--gflops must be above 0"),
         ("tables nowhere", "is no study's folder"),
         ("show nowhere", "is no study's folder"),
     ],
@@ -56,6 +64,9 @@ def test_mistakes_are_refused_before_anything_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "open.yaml").write_text("variables: {teacher: ''}\n" + ONE_CELL.format(encoder="${teacher}"))
+    (tmp_path / "typo.yaml").write_text(
+        ONE_CELL.format(encoder="x") + "tables: {main: {columns: [depth.rmze]}}\n"
+    )
     assert main(["study", *words.split()]) == 2
     assert error in capsys.readouterr().err
     assert not (tmp_path / "S").exists()
@@ -73,7 +84,36 @@ def test_a_plan_names_hours_and_runs_nothing(
     assert "19 of 19 cells are left" in text and "13 cells whose time is not known" in text
     # 12 steps of 6 images of 42 MFLOP, at 1 MFLOP/s
     line = next(line for line in text.splitlines() if "all " in line and "train" in line)
+    twice = ["--dry-run", "--gflops", "1", "--seed", "1", "--seed", "1"]
+    assert main(["study", "run", "paper-debug", "--out", str(out), *twice]) == 0
+    assert "10 of 10 cells are left" in capsys.readouterr().out
     assert "50.7 min" in line
+
+
+def test_a_plan_has_the_finished_trainings_whose_students_are_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a study whose `cells` alone were kept."""
+    out = tmp_path / "S"
+    cells = cells_of(find_study("paper-debug"), StudyFolder(out), resolve_evaluation)
+    trained = next(cell for cell in cells if cell.name == "all/0/train")
+    write_cell(StudyFolder(out), trained, {"seconds": 60.0, "attempts": 1})
+    run = ["study", "run", "paper-debug", "--out", str(out), "--dry-run", "--gflops", "1"]
+    assert main(run) == 0
+    text = capsys.readouterr().out
+    assert "19 of 19 cells are left" in text and "1 of them were finished and are done again" in text
+    trained.out.joinpath("export").mkdir(parents=True)
+    assert main(run) == 0
+    text = capsys.readouterr().out
+    assert "18 of 19 cells are left" in text and "done again" not in text
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_device_that_is_not_there_is_refused_once(
+    one_cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "run", str(one_cell), "--out", str(tmp_path / "S"), "--device", "cuda"]) == 2
+    assert "device is cuda, but" in capsys.readouterr().err and not (tmp_path / "S").exists()
 
 
 def test_a_folder_holds_one_study(one_cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,9 +35,15 @@ while step < goal:
 
 
 def training(
-    folder: StudyFolder, row: str, goal: int, *, pause: float = 0.0, needs: tuple[str, ...] = ()
+    folder: StudyFolder,
+    row: str,
+    goal: int,
+    *,
+    pause: float = 0.0,
+    needs: tuple[str, ...] = (),
+    start: Cell | None = None,
 ) -> Cell:
-    """A cell that counts to its goal."""
+    """A cell that counts to its goal; `start` is the training whose student it reads."""
     name = f"{row}/0/train"
     words = (str(folder.work(name)), str(goal), str(pause))
     return Cell(
@@ -47,8 +53,10 @@ def training(
         what="train",
         words=words,
         out=folder.work(name),
-        needs=needs,
+        needs=needs if start is None else (*needs, start.name),
         config={"goal": goal},
+        inputs={} if start is None else {"student.init": str(start.out / "export")},
+        of_rows=() if start is None else ("student.init",),
     )
 
 

@@ -177,6 +177,24 @@ def test_mistakes_in_rows_are_refused_with_their_place(tmp_path: Path) -> None:
         cells(tmp_path, rows=circle, evaluations={"depth": PLAIN["evaluations"]["depth"]})
 
 
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (
+            {"like": "known-start"},
+            "start 'known' is an encoder",
+        ),  # else its cells wait for a training that none is
+        ({"recipe": "debug", "set": {"engine": {"seed": 7}}}, "engine.seed has no effect"),
+    ],
+)
+def test_rows_whose_start_or_seed_cannot_be_are_refused(
+    tmp_path: Path, row: dict[str, Any], text: str
+) -> None:
+    rows = {"known": {"encoder": "x"}, "known-start": {"recipe": "debug", "start": "known"}, "own": row}
+    with pytest.raises(ConfigError, match=f"rows.own: .*{text}"):
+        cells(tmp_path, ["own"], rows=rows, evaluations={"depth": PLAIN["evaluations"]["depth"]})
+
+
 def test_the_study_of_the_documentation_has_cells(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
     path = tmp_path / "doc.yaml"

@@ -1,5 +1,6 @@
 """Claims on a cell: one holder, heartbeats by the file system's clock, takeovers that one process alone wins."""
 
+import errno
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from codistill.errors import WriteError
 from codistill.study import claims
 from codistill.study.claims import claim, holders
 
@@ -36,6 +38,7 @@ def test_a_process_of_this_machine_that_has_ended_is_gone_at_once(tmp_path: Path
     )
     content = json.loads(held.path.read_text())
     held.path.write_text(json.dumps({**content, "process": int(ended.stdout)}))
+    assert holders(tmp_path) == {}
     assert "has ended" in (taken.taken_from if (taken := claim(tmp_path, "cell", stale=1e9)) else "")
 
 
@@ -80,6 +83,24 @@ def test_a_holder_that_only_slept_finds_that_it_was_replaced(
 def test_a_file_that_is_just_being_written_is_held(tmp_path: Path) -> None:
     (tmp_path / "cell.0").touch()
     assert claim(tmp_path, "cell", stale=60) is None
+
+
+def test_a_folder_that_may_only_be_read_shows_its_holders_but_no_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's study."""
+    held = claim(tmp_path, "cell")
+    assert held is not None
+    pretend(held.path, age=20)
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    assert holders(tmp_path)["cell"]["age"] == pytest.approx(20, abs=5)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(WriteError, match=r"other\.0: cannot be written"):
+        claim(tmp_path, "other")
 
 
 def test_holders_say_who_works_and_when_they_were_heard_of(tmp_path: Path) -> None:

@@ -56,6 +56,20 @@ def test_own_fields_win_over_whole_sections() -> None:
         ({"evaluations": {"train": {"task": "depth"}}}, "cannot be called so"),
         ({"evaluations": {"depth": {"task": "depth", "rows": ["fuor"]}}}, "Unknown row 'fuor'"),
         ({"comparisons": [{"row": "one", "against": ["tow"]}]}, r"comparisons\[0\]: .*Did you mean 'two'"),
+        ({"comparisons": [{"row": "one", "against": []}]}, "must name rows other than 'one'"),
+        ({"comparisons": [{"row": "one", "against": ["one"]}]}, "must name rows other than 'one'"),
+        (
+            {"comparisons": [{"row": "one", "against": ["two"], "margin": {"depth.rmse": -1.0}}]},
+            r"margin depth.rmse: -1 must be above 0",
+        ),
+        ({"tables": {"t": {"columns": ["hours.depth"]}}}, "Unknown column 'hours.depth'"),
+        ({"tables": {"comparisons": {}}}, "the table 'comparisons' cannot be called so"),
+        ({"tables": {"a/b": {}}}, "the table 'a/b' cannot be called so"),
+        (
+            {"rows": {"a": {"recipe": "debug", "set": {"b.c": 1, "b": {"c": 2}}}}},
+            "rows.a.set.b.c is given twice",
+        ),
+        ({"evaluations": {"depth": {"task": "depth", "minutes": -1.0}}}, "minutes must be 0 or more"),
         ({"tables": {"t": {"columns": ["dept.rmse"]}}}, "tables.t.columns: .*Did you mean 'depth'"),
         ({"seeds": [1, 1]}, "different whole numbers"),
         ({"seedz": [1]}, "Did you mean 'seeds'"),
@@ -64,6 +78,26 @@ def test_own_fields_win_over_whole_sections() -> None:
 def test_mistakes_are_refused(changes: dict[str, Any], error: str) -> None:
     with pytest.raises(ConfigError, match=error):
         study(**changes)
+
+
+def test_what_has_no_effect_is_refused() -> None:
+    """Options for an evaluation that leaves the row out, and comparisons and margins that no evaluation can give."""
+    two = {**PLAIN["evaluations"], "more": {"task": "depth", "rows": ["three"]}}
+
+    def compared(**given: Any) -> dict[str, Any]:
+        return {"evaluations": two, "comparisons": [{"row": "one", "against": ["two"], **given}]}
+
+    study(**compared(margin={"depth": 0.1}))
+    with pytest.raises(
+        ConfigError, match=r"comparisons\[0\]: no evaluation has both one and two; asked: more"
+    ):
+        study(**compared(evaluations=["more"]))
+    with pytest.raises(ConfigError, match=r"margin more: 0.1 must be .* of one of its evaluations: depth"):
+        study(**compared(evaluations=["depth"], margin={"more": 0.1}))
+    own = {"recipe": "debug", "options": {"more": {"limit": 3}}}
+    with pytest.raises(ConfigError, match=r"rows.four.options.more has no effect"):
+        study(evaluations=two, rows={**PLAIN["rows"], "four": own})
+    study(evaluations=two, rows={**PLAIN["rows"], "four": own, "three": {"like": "four"}})
 
 
 def test_variables_stand_for_texts_and_may_use_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from codistill.commands.study import resolve_evaluation
 from codistill.files.plain import from_plain
+from codistill.recipes.registry import find_recipe
 from codistill.study import costs
 from codistill.study.cells import cells_of
 from codistill.study.config import StudyConfig
@@ -34,6 +35,27 @@ def test_a_training_is_expected_at_the_rate_of_its_own_precision(
     assert given["fp32/0/train"].seconds == pytest.approx(
         costs.SHARE * slow / 2
     )  # 2e9 as given, not half of 1e9
+
+
+def test_a_row_that_another_teaches_is_expected_before_that_one_is_trained(tmp_path: Path) -> None:
+    """The folder of the study has the name of another network."""
+
+    def expected(teacher: str) -> float | None:
+        taught = {"teachers": [{"name": "proxy", "encoder": teacher}], "sources.0.domain": "generic"}
+        rows = {"proxy": {"recipe": "debug"}, "taught": {"recipe": "debug", "set": taught}}
+        study = from_plain(StudyConfig, {"name": "s", "rows": rows, "evaluations": SCORED})
+        folder = StudyFolder(tmp_path / "vit_large_14")
+        found = costs.estimates(study, cells_of(study, folder, resolve_evaluation), folder, 1e9, "cpu")[
+            "taught/0/train"
+        ]
+        return found.seconds
+
+    same = find_recipe("debug").student  # a ViT of this shape that is known by its name
+    size = ",".join(
+        f"{name}={getattr(same, name)}" for name in ("dim", "depth", "num_heads", "num_registers")
+    )
+    known = expected(f"random:{same.size},{size}")
+    assert known and expected("row:proxy") == pytest.approx(known, rel=0.02)
 
 
 def test_a_training_keeps_the_last_of_its_log_and_of_its_validation(tmp_path: Path) -> None:

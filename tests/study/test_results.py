@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +21,8 @@ from codistill.study.places import StudyFolder
 from codistill.study.progress import progress_of
 from codistill.study.render import latex, markdown, page
 from codistill.study.results import open_results
-from codistill.study.tables import plain_numbers, study_grids
+from codistill.study.tables import Entry, Grid, plain_numbers, study_grids
+from codistill.tasks.registry import TASKS, find_task
 
 IMAGES = 24
 GROUPS = [f"scene {image // 2}" for image in range(IMAGES)]
@@ -137,8 +139,17 @@ def test_rows_that_were_asked_for_other_data_are_not_compared(folder: StudyFolde
     """Names of samples are the same in every world."""
     rows = {**STUDY["rows"], "theirs": {"recipe": "debug", "options": {"depth": {"data": "world:other"}}}}
     results = replace(open_results(folder.root), study=from_plain(StudyConfig, {**STUDY, "rows": rows}))
-    with pytest.raises(DataError, match=r"ours and theirs were scored on different samples.*world:other"):
+    with pytest.raises(DataError, match=r"ours and theirs are scored on different samples.*world:other"):
         results.differences(results.study.comparisons[0])
+
+
+def test_the_data_of_a_row_that_is_taken_over_count(folder: StudyFolder) -> None:
+    other = {"recipe": "debug", "options": {"depth": {"data": "world:other"}}}
+    rows = {"ours": {"like": "base"}, "base": other, "theirs": {"like": "base"}, "known": {"recipe": "debug"}}
+    results = replace(open_results(folder.root), study=from_plain(StudyConfig, {**STUDY, "rows": rows}))
+    assert len(results._pairs("ours", "theirs", "depth")) == 3
+    with pytest.raises(DataError, match=r"ours and known are scored on different samples.*world:other"):
+        results._pairs("ours", "known", "depth")
 
 
 def test_heads_on_a_known_encoder_lack_seeds_too(folder: StudyFolder) -> None:
@@ -191,6 +202,28 @@ def test_scores_that_follow_from_data_have_columns_once_a_cell_is_finished(folde
     assert "66.7" in markdown(study_grids(open_results(folder.root)))
 
 
+def test_rows_whose_options_give_other_scores_stand_in_one_table(folder: StudyFolder) -> None:
+    """One neighbour for `ours`, one and five for `theirs`: the first is compared, the second is not."""
+    near = {"near": {"task": "knn", "options": {"data": "world:w"}}}
+    comparisons = [{"row": "ours", "against": ["theirs"]}]
+    more = {"evaluations": near, "comparisons": comparisons, "tables": {"main": {"columns": ["near"]}}}
+    save_yaml(from_plain(StudyConfig, {**STUDY, **more, "seeds": [0]}), folder.study)
+    names = np.array(["a", "b", "c"])
+    hits = {"ours": {"k=1": [1, 0, 1]}, "theirs": {"k=1": [0, 0, 1], "k=5": [0, 1, 1]}}
+    for row, found in hits.items():
+        place = folder.cell(f"{row}/0/near")
+        place.mkdir(parents=True)
+        arrays: dict[str, Any] = {n: np.array(v, dtype=float)[:, None] for n, v in found.items()}
+        np.savez(place / "per_image.npz", names=names, groups=names, label=np.zeros(3), **arrays)
+        for name in ("metrics.json", "cell.json"):
+            (place / name).write_text((folder.cell("ours/0/depth") / name).read_text())
+    main, differences, _ = study_grids(open_results(folder.root))
+    assert main.header[1:] == ("near: k=1 top-1 (%) ↑", "near: k=5 top-1 (%) ↑")
+    assert [entry.text for entry in main.rows[0]] == ["ours_1 (50 %)", "66.7", "–"]
+    assert [entry.text for entry in main.rows[1]] == ["theirs", "33.3", "66.7"]
+    assert [(row[2].text, row[3].text) for row in differences.rows] == [("near: k=1 top-1 (%) ↑", "+33.3")]
+
+
 def test_markdown_marks_the_best_and_shows_what_it_cost(folder: StudyFolder) -> None:
     results = open_results(folder.root)
     lines = markdown(study_grids(results)).splitlines()
@@ -204,12 +237,45 @@ def test_markdown_marks_the_best_and_shows_what_it_cost(folder: StudyFolder) -> 
     assert "| 1.00 | 2 PFLOP |" in next(line for line in lines if line.startswith("| theirs"))
 
 
+def test_the_note_has_the_samples_of_every_row(folder: StudyFolder) -> None:
+    place = folder.cell("known/0/depth")
+    shutil.rmtree(place)
+    put(folder, "known", 0)
+    (place / "metrics.json").write_text(json.dumps({"data": "world:other", "split": "val"}))
+    note = study_grids(open_results(folder.root))[0].notes[-1]
+    assert (
+        "depth: 24 samples in 12 groups of world:w (test) or 24 samples in 12 groups of world:other (val)."
+        in note
+    )
+
+
+def test_markdown_keeps_names_of_several_lines_in_their_fields() -> None:
+    grid = Grid(
+        name="g", title="of\ntwo\n", header=("", "a|b"), rows=((Entry("one\ntwo"), Entry("1", "[0, 2]")),)
+    )
+    assert markdown([grid]).splitlines()[:5] == [
+        "### of two",
+        "",
+        "|  | a\\|b |",
+        "|---|---|",
+        "| one two | 1 [0, 2] |",
+    ]
+
+
 def test_latex_escapes_and_has_as_many_fields_as_columns(folder: StudyFolder) -> None:
     text = latex(study_grids(open_results(folder.root))[0])
     assert r"ours\_1 (50 \%)" in text and r"$\downarrow$" in text and r"\label{tab:main}" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len(rows) == 4 and {line.count(" & ") for line in rows} == {3}
     assert not re.search(r"(?<!\\)[%_#]", text.replace("%\n", ""))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_latex_can_set_the_scores_of_every_task(task: str) -> None:
+    """Without packages, LaTeX stops at a Greek letter, and sets < and > as other signs outside of formulas."""
+    header = tuple(column.title for column in find_task(task).columns.values())
+    text = latex(Grid(name="main", title="All", header=header, rows=()))
+    assert text.isascii() and not re.search("[<>|]", re.sub(r"\$[^$]*\$", "", text))
 
 
 def test_the_page_is_whole_and_escaped(folder: StudyFolder) -> None:

@@ -2,13 +2,14 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from study_toys import begun, runner, steps, training
+from study_toys import begun, record, runner, steps, training
 
 from codistill.study.cells import Cell
 from codistill.study.logs import last_lines, last_said
@@ -117,6 +118,55 @@ def test_a_training_whose_export_is_gone_is_done_again_only_where_it_is_needed(f
     assert begun(cell) == 1
     runner(folder, [cell, training(folder, "next", 1, needs=(cell.name,))]).run()
     assert begun(cell) == 2
+
+
+def _remove(folder: StudyFolder, cell: Cell) -> None:
+    """What a refusal of other options advises."""
+    shutil.rmtree(folder.cell(cell.name))
+    shutil.rmtree(cell.out)
+
+
+def test_what_read_a_student_that_is_trained_anew_is_done_again_in_the_same_call(folder: StudyFolder) -> None:
+    base = training(folder, "base", 2)
+    after = training(folder, "after", 3, start=base)
+    last = training(folder, "last", 1, start=after)
+    runner(folder, [base, after, last]).run()
+    before = record(folder, after)["contents"]
+    _remove(folder, base)
+    said: list[str] = []
+    longer = training(folder, "base", 4)
+    found = runner(folder, [longer, after, last], said.append).run()
+    assert found.finished == (base.name, after.name, last.name)
+    assert [text for text in said if "done again" in text] == [
+        f"{after.name}: done again: a student that it reads was trained anew since"
+    ]
+    assert begun(last) == 1  # `after` has counted to the same number
+    assert record(folder, after)["contents"] != before
+    _remove(folder, base)
+    bad = training(folder, "after", -1, start=base)  # its earlier result is of a student that is gone
+    assert runner(folder, [training(folder, "base", 5), bad, last]).run().failed == (after.name,)
+    assert read_cell(folder, after.name) is None
+
+
+def test_a_student_that_a_new_cell_needs_again_makes_the_others_old(folder: StudyFolder) -> None:
+    base = training(folder, "base", 2)
+    after = training(folder, "after", 3, start=base)
+    runner(folder, [base, after]).run()
+    shutil.rmtree(base.out)  # only `cells` was kept
+    assert runner(folder, [base, after]).run().finished == (base.name, after.name)
+    assert not base.out.exists()
+    said: list[str] = []
+    other = training(folder, "base", 4)  # on another machine, the same command gives another student
+    runner(folder, [other, after, training(folder, "new", 1, start=base)], said.append).run()
+    assert f"{after.name}: done again: a student that it reads was trained anew since" in said
+
+
+def test_the_cost_of_a_cell_that_is_begun_anew_is_that_of_its_new_attempts(folder: StudyFolder) -> None:
+    cell = training(folder, "row", 1)
+    runner(folder, [cell]).run()
+    _remove(folder, cell)
+    runner(folder, [cell]).run()
+    assert len(attempts(folder, cell.name)) == 1
 
 
 def test_the_error_of_the_last_attempt_is_found(folder: StudyFolder) -> None:

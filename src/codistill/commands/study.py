@@ -15,13 +15,15 @@ from codistill.commands.parsers.study import parse
 from codistill.commands.study_show import show_study
 from codistill.commands.study_tables import write_study_tables
 from codistill.commands.task_config import resolve_fit, with_flags
-from codistill.engine.distributed import DeviceChoice
+from codistill.engine.distributed import DeviceChoice, choose_device
 from codistill.errors import ConfigError, StoppedError, unknown_name
 from codistill.files.config import load_yaml, save_yaml
 from codistill.files.writing import make_directory, refuse_file
+from codistill.study.asked import check_asked
 from codistill.study.cells import Cell, cells_of
 from codistill.study.config import WORLDS, StudyConfig
 from codistill.study.costs import estimates, facts_of
+from codistill.study.finished import is_finished
 from codistill.study.jobs import RunOptions
 from codistill.study.places import StudyFolder
 from codistill.study.records import changes, read_cell
@@ -58,12 +60,14 @@ def _run(arguments: argparse.Namespace) -> int:
     for seed in arguments.seed:
         if seed not in study.seeds:
             raise ConfigError(f"--seed {seed}: the study's seeds are {', '.join(map(str, study.seeds))}")
-    cells = cells_of(study, folder, resolve_evaluation, arguments.only, arguments.seed)
+    check_asked(study)
+    cells = cells_of(study, folder, resolve_evaluation, arguments.only, tuple(dict.fromkeys(arguments.seed)))
     check_finished(cells, folder)
     if arguments.dry_run:
         rate = None if arguments.gflops is None else arguments.gflops * 1e9
         _print_plan(study, cells, folder, rate, arguments.device)
         return 0
+    choose_device(arguments.device)  # refused once, not by every cell
     make_directory(folder.root)
     save_yaml(study, folder.study)
     console = Console(stderr=True)
@@ -151,7 +155,7 @@ def _print_plan(
     device: DeviceChoice,
 ) -> None:
     """Print what is left to do: one line for all seeds of a row's training or evaluation."""
-    left = [cell for cell in cells if read_cell(folder, cell.name) is None]
+    left = [cell for cell in cells if not is_finished(cell, cells, folder)]
     expected = estimates(study, cells, folder, rate, device)
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in left:
@@ -168,3 +172,8 @@ def _print_plan(
     unknown = len(left) - len(known)
     more = f", and {unknown} cells whose time is not known (none like them is finished)" if unknown else ""
     print(f"{sum(known) / 3600:.2f} hours in all, one cell at a time{more}")
+    if again := [cell.name for cell in left if read_cell(folder, cell.name) is not None]:
+        print(
+            f"{len(again)} of them were finished and are done again, because files of theirs that others need are "
+            f"missing, or because a student that they read was trained anew: {', '.join(again)}"
+        )

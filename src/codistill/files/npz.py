@@ -32,7 +32,8 @@ _PLAIN = {
 MAX_PICKLE = 1 << 28
 """Largest size of an object array in bytes: ten million names."""
 
-_DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, NotImplementedError)
+DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, NotImplementedError)
+"""What reading a file that is missing or damaged may raise."""
 _DAMAGE_IN_OBJECTS = (pickle.UnpicklingError, KeyError, IndexError, TypeError, ImportError, MemoryError)
 
 
@@ -61,7 +62,7 @@ def read_npz(path: str | PathLike[str], names: Sequence[str]) -> dict[str, np.nd
             raise ValueError("it is a single array, not an archive of named ones")
         with archive:
             return {name: _array(archive, name) for name in names if name in archive.files}
-    except (*_DAMAGE, *_DAMAGE_IN_OBJECTS) as error:
+    except (*DAMAGE, *_DAMAGE_IN_OBJECTS) as error:
         raise DataError(
             f"{path}: cannot be read as an .npz file of plain arrays ({str(error) or type(error).__name__})"
         ) from error

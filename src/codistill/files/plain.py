@@ -51,14 +51,18 @@ def to_plain(value: Any, hint: Any = None) -> Any:
 
 
 def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested plain values to dotted paths. Lists and empty mappings count as values."""
+    """Flatten nested plain values to dotted paths. Lists and empty mappings count as values.
+
+    Raises:
+        ConfigError: if a field is given twice, nested and by its path.
+    """
     found: dict[str, Any] = {}
     for name, value in fields.items():
         path = f"{prefix}{name}"
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{path}.")
-        else:
-            found[path] = value
+        below = flat(value, f"{path}.") if isinstance(value, Mapping) and value else {path: value}
+        if twice := found.keys() & below.keys():
+            raise ConfigError(f"{min(twice)} is given twice, nested and by its path: leave one of them out")
+        found |= below
     return found
 
 

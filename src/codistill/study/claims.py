@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 from codistill.errors import CheckpointError
 from codistill.files.json_files import read_json
-from codistill.files.writing import make_directory, temporary_name, write_atomic
+from codistill.files.writing import cannot_write, make_directory, temporary_name, write_atomic
 from codistill.study.places import flat_name
 
 BEAT = 10.0
@@ -108,6 +109,8 @@ def claim(folder: Path, cell: str, stale: float = STALE) -> Claim | None:
             json.dump({**_own(), "since": time.time()}, file)
     except FileExistsError:
         return None
+    except OSError as error:
+        raise cannot_write(path, error) from error
     return Claim(path, number, gone, seconds)
 
 
@@ -118,18 +121,23 @@ def _numbers(base: Path) -> list[int]:
 
 
 def holders(folder: Path) -> dict[str, dict[str, Any]]:
-    """Find the last holder of each cell (by its name as a file name), with `age`, seconds since its last heartbeat."""
+    """Find the last holder of each cell (by its name as a file name), with `age`, seconds since its last heartbeat.
+
+    Processes of this machine that have ended are left out.
+    """
     found: dict[str, tuple[int, Path]] = {}
     for path in folder.glob("*") if folder.is_dir() else ():
         number = path.suffix.removeprefix(".")
         if number.isdecimal() and int(number) >= found.get(path.stem, (-1, path))[0]:
             found[path.stem] = (int(number), path)
-    now = _now(folder) if found else 0.0
-    return {
-        name: {**_read(path), "age": now - path.stat().st_mtime}
-        for name, (_, path) in found.items()
-        if path.exists()
-    }
+    now, held = time.time(), dict[str, dict[str, Any]]()
+    with suppress(OSError):  # who may only read the folder has but the own clock
+        now = _now(folder) if found else now
+    for name, (_, path) in found.items():
+        with suppress(FileNotFoundError):  # just released
+            holder = {**_read(path), "age": now - path.stat().st_mtime}
+            held |= {} if _has_ended(holder) else {name: holder}
+    return held
 
 
 def _gone(path: Path, stale: float) -> str:
@@ -141,11 +149,15 @@ def _gone(path: Path, stale: float) -> str:
     holder = _read(path)
     who = f"process {holder.get('process', '?')} on {str(holder.get('machine', '?')).split(' ')[0]}"
     if holder.get("machine") == _machine():
-        parts = ("process", "child")
-        if any(_lives(holder.get(part), holder.get(f"{part}_start")) for part in parts):
-            return ""
-        return f"{who} has ended" if holder.get("process") else ""
+        return f"{who} has ended" if _has_ended(holder) else ""
     return f"{who} has not been heard of for {age:.0f} s" if age > stale else ""
+
+
+def _has_ended(holder: Mapping[str, Any]) -> bool:
+    """Whether the holder is a process of this machine, and has ended together with its child."""
+    if holder.get("machine") != _machine() or not holder.get("process"):
+        return False
+    return not any(_lives(holder.get(part), holder.get(f"{part}_start")) for part in ("process", "child"))
 
 
 def _worked(path: Path) -> float:

@@ -28,6 +28,8 @@ from codistill.world.build import WorldConfig
 
 TRAINING, WORLDS = "train", "worlds"
 """Names of cells that no evaluation and no row may have."""
+COMPARISONS, CELLS = "comparisons", "cells"
+"""Names of tables that every study has."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -72,6 +74,10 @@ class EvaluationConfig:
     options: dict[str, Any] = field(default_factory=dict)
     rows: tuple[str, ...] = ()
     minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not self.minutes >= 0:
+            raise ConfigError(f"minutes must be 0 or more; got {self.minutes:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +154,8 @@ class StudyConfig:
     tables: dict[str, TableConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for what, names in (("row", self.rows), ("evaluation", self.evaluations), ("world", self.worlds)):
+        named = {"row": self.rows, "evaluation": self.evaluations, "world": self.worlds, "table": self.tables}
+        for what, names in named.items():
             for name in names:
                 check_name(what, name)
         if not self.rows or not self.evaluations:
@@ -157,24 +164,52 @@ class StudyConfig:
             )
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ConfigError(f"seeds must be different whole numbers of 0 or more; got {list(self.seeds)}")
-        for name, row in self.rows.items():
-            self._check_row(name, row)
         for name, evaluation in self.evaluations.items():
             self._known("row", evaluation.rows, self.rows, f"evaluations.{name}.rows")
+            flat(evaluation.options, f"evaluations.{name}.options.")
+        for name, row in self.rows.items():
+            self._check_row(name, row)
         for number, one in enumerate(self.comparisons):
-            where = f"comparisons[{number}]"
-            self._known("row", (one.row, *one.against), self.rows, where)
-            self._known("evaluation", one.evaluations, self.evaluations, where)
-            self._known("evaluation", (m.split(".")[0] for m in one.margin), self.evaluations, where)
+            self._check_comparison(f"comparisons[{number}]", one)
         for name, table in self.tables.items():
             self._known("row", table.rows, self.rows, f"tables.{name}.rows")
-            asked = (column.split(".")[0] for column in table.columns)
+            parts = ((column, column.split(".")[0]) for column in table.columns)
+            asked = (column if part in COSTS else part for column, part in parts)  # hours.x is no column
             self._known("column", asked, (*self.evaluations, *COSTS), f"tables.{name}.columns")
+
+    def _check_comparison(self, where: str, one: ComparisonConfig) -> None:
+        self._known("row", (one.row, *one.against), self.rows, where)
+        self._known("evaluation", one.evaluations, self.evaluations, where)
+        self._known("evaluation", (m.split(".")[0] for m in one.margin), self.evaluations, where)
+        if not one.against or one.row in one.against:
+            raise ConfigError(
+                f"{where}: against must name rows other than {one.row!r}; got {list(one.against)}"
+            )
+        names = one.evaluations or tuple(self.evaluations)
+        for row in one.against:
+            if not any({one.row, row} <= {*self.rows_of(name)} for name in names):
+                raise ConfigError(
+                    f"{where}: no evaluation has both {one.row} and {row}; asked: {', '.join(names)}"
+                )
+        for name, margin in one.margin.items():
+            if name.split(".")[0] not in names or not margin > 0:
+                raise ConfigError(
+                    f"{where}: margin {name}: {margin:g} must be above 0, and of one of its evaluations: "
+                    f"{', '.join(names)}"
+                )
 
     def _check_row(self, name: str, row: RowConfig) -> None:
         where = f"rows.{name}"
         self._known("evaluation", row.options, self.evaluations, f"{where}.options")
         self._known("row", filter(None, (row.like, row.start)), self.rows, where)
+        flat(row.set, f"{where}.set.")
+        inherited = any(other.like == name for other in self.rows.values())
+        for evaluation, options in row.options.items():
+            flat(options, f"{where}.options.{evaluation}.")
+            if not inherited and name not in self.rows_of(evaluation):
+                raise ConfigError(
+                    f"{where}.options.{evaluation} has no effect: the row is not in evaluations.{evaluation}.rows"
+                )
         if row.encoder and (row.recipe or row.like or row.set or row.start):
             raise ConfigError(
                 f"{where}: an encoder that exists is not trained: give encoder alone, or recipe (like), set and start"
@@ -221,15 +256,16 @@ class StudyConfig:
 
 
 def check_name(what: str, name: str) -> None:
-    """Refuse names that cannot be folders, or are reserved.
+    """Refuse names that cannot be folders or files, or are reserved.
 
     Raises:
         ConfigError: says what is allowed.
     """
-    if not _NAME.fullmatch(name) or name in (TRAINING, WORLDS, *COSTS) or (what != "row" and "." in name):
+    taken = (COMPARISONS, CELLS) if what == "table" else (TRAINING, WORLDS, *COSTS)
+    if not _NAME.fullmatch(name) or name in taken or (what not in ("row", "table") and "." in name):
         raise ConfigError(
-            f"the {what} {name!r} cannot be called so: names are letters, digits, - and _ (and . in rows), "
-            f"other than {', '.join((TRAINING, WORLDS, *COSTS))}"
+            f"the {what} {name!r} cannot be called so: names are letters, digits, - and _ (and . in rows and tables), "
+            f"other than {', '.join(taken)}"
         )
 
 

@@ -4,7 +4,7 @@ import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ def estimates(
     for cell in cells:
         minutes = study.evaluations[cell.what].minutes if cell.kind == "evaluation" else None
         if cell.kind == "training":
-            trainings[cell.row] = trainings.get(cell.row) or _training(cell, rate, reached, why)
+            trainings[cell.row] = trainings.get(cell.row) or _training(cell, cells, rate, reached, why)
             found[cell.name] = trainings[cell.row]
         elif cell.name in spent:
             found[cell.name] = Estimate(spent[cell.name], "as finished ones")
@@ -147,11 +147,21 @@ def estimates(
     return found
 
 
-def _training(cell: Cell, rate: float | None, reached: Mapping[Precision, float], why: str) -> Estimate:
+def _training(
+    cell: Cell, cells: Sequence[Cell], rate: float | None, reached: Mapping[Precision, float], why: str
+) -> Estimate:
     assert cell.recipe is not None
+    # A teacher that is another row's student has no file yet, but that row's recipe tells its size.
+    rows = {str(one.out / "export"): one for one in cells if one.recipe and not (one.out / "export").exists()}
+    teachers = tuple(
+        replace(one, encoder=f"runs/{rows[one.encoder].name}") if one.encoder in rows else one
+        for one in cell.recipe.teachers
+    )
+    recipes = {one.name: one.recipe for one in rows.values() if one.recipe}
     try:
         rate = rate or reached[cell.recipe.engine.precision]
-        plan = plan_run(cell.recipe, work_of(cell.recipe), 1, rate, float("inf"))
+        work = work_of(replace(cell.recipe, teachers=teachers), recipes)
+        plan = plan_run(cell.recipe, work, 1, rate, float("inf"))
     except ConfigError as error:
         return Estimate(None, str(error))
     return Estimate(3600 * plan.hours, why)

@@ -67,6 +67,11 @@ def write_cell(folder: StudyFolder, cell: Cell, facts: Mapping[str, Any]) -> Non
     remove_quietly(folder.failure(cell.name))
 
 
+def remove_record(folder: StudyFolder, name: str) -> None:
+    """Let a finished cell be unfinished, so that no table shows its result and an interrupted repetition resumes."""
+    remove_quietly(folder.cell(name) / CELL)
+
+
 _NO_JSON = {".inf": float("inf"), "-.inf": float("-inf")}
 """Numbers in configs that JSON cannot express (a confidence without a limit), as YAML writes them."""
 

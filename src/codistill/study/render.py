@@ -17,12 +17,21 @@ _LATEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "–": "--",
     "±": r"$\pm$",
     "√": r"$\sqrt{\;}$",
     "°": r"$^\circ$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "δ": r"$\delta$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "·": r"$\cdot$",
     "×": r"$\times$",
     "→": r"$\rightarrow$",
 }
@@ -43,11 +52,14 @@ def markdown(grids: Sequence[Grid]) -> str:
 
 
 def _markdown(grid: Grid) -> str:
+    def one_line(text: str) -> str:
+        return " ".join(text.split()).replace("|", "\\|")
+
     def field(entry: Entry) -> str:
         text = f"**{entry.text}**" if entry.best else entry.text
-        return f"{text} {entry.below}".strip().replace("|", "\\|")
+        return one_line(f"{text} {entry.below}")
 
-    lines = [f"### {grid.title}", "", f"| {' | '.join(grid.header)} |"]
+    lines = [f"### {one_line(grid.title)}", "", f"| {' | '.join(map(one_line, grid.header))} |"]
     lines.append("|" + "---|" * len(grid.header))
     lines += [f"| {' | '.join(map(field, row))} |" for row in grid.rows]
     return "\n".join([*lines, *(f"\n{note}" for note in grid.notes), ""])

@@ -1,6 +1,7 @@
 """Results of a study: finished evaluations in, scores over seeds and paired differences between rows out."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,14 @@ from codistill.errors import CheckpointError, DataError, unknown_name
 from codistill.files.config import load_yaml
 from codistill.files.json_files import read_json
 from codistill.metrics.seeds import SeedScore, over_seeds
+from codistill.study.asked import different_samples
 from codistill.study.cells import is_fitted
-from codistill.study.config import TRAINING, ComparisonConfig, StudyConfig, merged
+from codistill.study.config import TRAINING, ComparisonConfig, StudyConfig
 from codistill.study.places import CELL, StudyFolder
 from codistill.tasks.evaluation import METRICS, verdict_of
 from codistill.tasks.registry import find_task
 from codistill.tasks.shared.score_table import ScoreTable, stored_table
 from codistill.tasks.task import Column
-
-_CHOOSE = ("data", "split", "limit", "partial")
-"""Options that determine which samples are scored."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,7 @@ class Results:
     study: StudyConfig
     _read: dict[str, Finished | None] = field(default_factory=dict)
     _scores: dict[tuple[str, str, str], SeedScore | None] = field(default_factory=dict)
+    _columns: dict[str, dict[str, Column]] = field(default_factory=dict)
 
     def finished(self, row: str, seed: int, evaluation: str) -> Finished | None:
         """Read a finished evaluation; None if it is not finished.
@@ -94,12 +94,18 @@ class Results:
         return {seed: one for seed, one in found.items() if one is not None}
 
     def columns(self, evaluation: str) -> dict[str, Column]:
-        """Scores of an evaluation, by name. Scores that depend on the data are known once a cell is finished."""
-        task = find_task(self.study.evaluations[evaluation].task)
-        for row in self.study.rows_of(evaluation):
-            for one in self.by_seed(row, evaluation).values():
-                return task.columns_of(one.table)
-        return dict(task.columns)
+        """Scores of an evaluation, by name. Scores that depend on data or head are known once a cell is finished."""
+        if evaluation not in self._columns:
+            task = find_task(self.study.evaluations[evaluation].task)
+            found = self._columns[evaluation] = dict(task.columns)
+            for row in self.study.rows_of(evaluation):
+                for one in self.by_seed(row, evaluation).values():
+                    found |= task.columns_of(one.table)
+        return self._columns[evaluation]
+
+    def _has(self, evaluation: str, score: str, table: ScoreTable) -> bool:
+        """Whether a table has a score; a row's own options (numbers of neighbours) may give it others."""
+        return score in find_task(self.study.evaluations[evaluation].task).columns_of(table)
 
     def headlines(self, evaluation: str) -> list[str]:
         """Names of the scores that short tables show: all scores if the task names none."""
@@ -115,7 +121,8 @@ class Results:
         key = (row, evaluation, score)
         if key not in self._scores:
             statistic = self.column(evaluation, score).statistic
-            found = [statistic.resampled(one.table) for one in self.by_seed(row, evaluation).values()]
+            tables = [one.table for one in self.by_seed(row, evaluation).values()]
+            found = [statistic.resampled(one) for one in tables if self._has(evaluation, score, one)]
             known = [one for one in found if one is not None]
             self._scores[key] = over_seeds(known) if known else None
         return self._scores[key]
@@ -130,6 +137,11 @@ class Results:
         if score not in columns:
             raise DataError(f"evaluation {evaluation!r}: {unknown_name('score', score, columns)}")
         return columns[score]
+
+    @cached_property
+    def all_differences(self) -> list[Difference]:
+        """Paired differences of all comparisons, which take minutes where many samples are resampled."""
+        return [one for comparison in self.study.comparisons for one in self.differences(comparison)]
 
     def differences(self, comparison: ComparisonConfig) -> list[Difference]:
         """Compute all paired differences of a comparison for which cells are finished."""
@@ -149,9 +161,12 @@ class Results:
         found = []
         for score in self._compared(comparison, evaluation):
             column = self.column(evaluation, score)
+            both = [pair for pair in pairs if all(self._has(evaluation, score, one) for one in pair)]
             try:
-                each = [column.statistic.resampled_difference(one, other) for one, other in pairs]
-            except DataError:  # one of the two rows does not have this score
+                each = [column.statistic.resampled_difference(one, other) for one, other in both]
+            except DataError:  # one of the two rows has no sample with this score
+                continue
+            if not each:
                 continue
             total = over_seeds(each)
             margin = comparison.margin.get(f"{evaluation}.{score}")
@@ -184,12 +199,8 @@ class Results:
         Raises:
             DataError: if the two rows were scored on different samples.
         """
-        own, other = ({n: self._options(one, evaluation).get(n) for n in _CHOOSE} for one in (row, against))
-        if own != other:
-            raise DataError(
-                f"{evaluation}: {row} and {against} were scored on different samples, as their options say "
-                f"({own} against {other}); give both the same, or compare other rows"
-            )
+        if said := different_samples(self.study, row, against, evaluation):
+            raise DataError(said)
         ours, theirs = self.by_seed(row, evaluation), self.by_seed(against, evaluation)
         fitted = is_fitted(self.study.evaluations[evaluation])
         if not fitted and any(self.study.rows[name].encoder for name in (row, against)):
@@ -200,11 +211,6 @@ class Results:
             if one.names != other.names:
                 raise DataError(f"{evaluation}: {row} and {against} were scored on different samples")
         return pairs
-
-    def _options(self, row: str, evaluation: str) -> dict[str, Any]:
-        """Options of a row's evaluation."""
-        own = self.study.rows[row].options.get(evaluation, {})
-        return merged(self.study.evaluations[evaluation].options, own)
 
     def training(self, row: str) -> list[dict[str, Any]]:
         """Read the records of a row's finished trainings."""

@@ -60,14 +60,14 @@ def recipe_of(study: StudyConfig, name: str) -> Recipe:
     row = study.row(name)
     refuse_missing(to_plain(row), study.variables, f"rows.{name}")
     try:
-        like = study.rows[name].like
-        recipe = with_fields(
-            find_recipe(row.recipe), flat(row.set), flat(study.row(like).set) if like else None
-        )
+        like, fields = study.rows[name].like, flat(row.set)
+        if "engine.seed" in fields:
+            raise ConfigError("set engine.seed has no effect: each seed of the study is set in its place")
+        recipe = with_fields(find_recipe(row.recipe), fields, flat(study.row(like).set) if like else None)
     except ConfigError as error:
         raise ConfigError(f"rows.{name}: {error}") from error
     if row.start and recipe.student.init:
         raise ConfigError(f"rows.{name}: start and student.init exclude each other: name one of them")
-    if study.rows[name].start and study.rows[row.start].encoder:
+    if row.start and study.rows[row.start].encoder:
         raise ConfigError(f"rows.{name}: start {row.start!r} is an encoder; give set: {{student.init: …}}")
     return recipe

@@ -19,6 +19,7 @@ from codistill.files.config import save_yaml
 from codistill.files.writing import make_directory, remove_quietly
 from codistill.study.cells import Cell, recipe_file
 from codistill.study.claims import Claim, claim
+from codistill.study.finished import is_finished
 from codistill.study.jobs import Job, RunOptions, begin
 from codistill.study.logs import last_lines
 from codistill.study.places import StudyFolder
@@ -29,11 +30,13 @@ from codistill.study.records import (
     note_failure,
     read_cell,
     read_failure,
+    remove_record,
     write_cell,
 )
 from codistill.study.shown import shown_time
-from codistill.world.build import WORLD_FILE
 
+FINISHED = "finished"
+"""How the last attempt at a finished cell ended."""
 POLL = 0.2
 """Seconds between two checks of running cells."""
 _STOPPED = StoppedError.exit_code
@@ -144,25 +147,12 @@ class Runner:
         return begun
 
     def _is_finished(self, cell: Cell) -> bool:
-        """Whether a cell's record exists, together with the files that other cells still need from it."""
-        if cell.name in self.done:
-            return True
-        record = read_cell(self.folder, cell.name)
-        if record is None:
-            return False
-        if cell.kind == "world":
-            finished = (cell.out / WORLD_FILE).is_file()
-        elif cell.kind == "training":
-            finished = (cell.out / "export").is_dir() or not self._needed(cell)
-        else:
-            finished = not from_other_row(cell, record)
-        if finished:
+        """Whether a cell is finished. This is known only once the trainings are, whose students it reads."""
+        read = [one.name for one in self.cells if one.kind == "training" and one.name in cell.needs]
+        is_open = cell.name not in self.done and self.done.issuperset(read)
+        if is_open and is_finished(cell, self.cells, self.folder):
             self.done.add(cell.name)
-        return finished
-
-    def _needed(self, cell: Cell) -> bool:
-        """Whether an unfinished cell needs this one."""
-        return any(cell.name in one.needs and not self._is_finished(one) for one in self.cells)
+        return cell.name in self.done
 
     def _failure(self, cell: Cell) -> dict[str, Any] | None:
         path = self.folder.failure(cell.name)
@@ -182,10 +172,13 @@ class Runner:
         if held.taken_from:
             self.say(f"{cell.name}: taken over, since {held.taken_from}")
             add_attempt(self.folder, cell.name, held.lost_seconds, "ended without a word")
+        elif (earlier := attempts(self.folder, cell.name)) and earlier[-1]["ended"] == FINISHED:
+            remove_quietly(self.folder.attempts(cell.name))  # the cell is begun anew, its costs are as well
         record = read_cell(self.folder, cell.name)
-        if cell.kind == "evaluation" and record is not None:
-            self.say(f"{cell.name}: done again: {cell.needs[-1]} was trained anew since")
+        if record is not None and from_other_row(cell, record):
+            self.say(f"{cell.name}: done again: a student that it reads was trained anew since")
             remove_quietly(cell.out)
+            remove_record(self.folder, cell.name)
         if cell.recipe is not None:
             path = recipe_file(self.folder, cell.row, cell.seed)
             make_directory(path.parent)
@@ -208,7 +201,7 @@ class Runner:
     def _ended(self, job: Job, code: int) -> None:
         cell, seconds = job.cell, job.claim.seconds
         stopped = job.asked_to_stop or code == _STOPPED
-        ended = "finished" if code == 0 else "stopped" if stopped else f"failed ({code})"
+        ended = FINISHED if code == 0 else "stopped" if stopped else f"failed ({code})"
         add_attempt(self.folder, cell.name, seconds, ended)
         if code == 0:
             total = sum(one["seconds"] for one in attempts(self.folder, cell.name))

@@ -6,7 +6,7 @@ from typing import Any
 
 from codistill.metrics.seeds import HOW, SeedScore
 from codistill.study.cells import cell_names, is_fitted
-from codistill.study.config import COSTS, StudyConfig, TableConfig
+from codistill.study.config import CELLS, COMPARISONS, COSTS, StudyConfig, TableConfig
 from codistill.study.records import read_cell
 from codistill.study.results import Difference, Results
 from codistill.study.shown import shown_flops, shown_time
@@ -54,7 +54,7 @@ def study_grids(results: Results) -> list[Grid]:
         CheckpointError, DataError: if a finished cell is damaged, or a column is not a score of its task.
     """
     study = results.study
-    tables = study.tables or {study.name: TableConfig(about=study.about)}
+    tables = study.tables or {"scores": TableConfig(about=study.about or study.name)}
     grids = [_scores(results, name, table) for name, table in tables.items()]
     return [*grids, *_comparisons(results), _cells(results)]
 
@@ -158,20 +158,24 @@ def _how(results: Results, columns: Sequence[str], rows: Sequence[str]) -> str:
     parts = []
     for evaluation in dict.fromkeys(column.split(".")[0] for column in columns if column not in COSTS):
         known = [r for r in rows if r in results.study.rows_of(evaluation)]
-        one = next((f for row in known for f in results.by_seed(row, evaluation).values()), None)
-        if one is not None:
-            samples = f"{len(one.table)} samples in {one.table.groups.count} groups"
-            parts.append(f"{evaluation}: {samples} of {one.metrics['data']} ({one.metrics['split']})")
+        every = [one for row in known for one in results.by_seed(row, evaluation).values()]
+        samples = dict.fromkeys(  # rows may have samples of their own
+            f"{len(one.table)} samples in {one.table.groups.count} groups of {one.metrics['data']} "
+            f"({one.metrics['split']})"
+            for one in every
+        )
+        if samples:
+            parts.append(f"{evaluation}: {' or '.join(samples)}")
     return f"In brackets: {HOW}. {'; '.join(parts)}." if parts else ""
 
 
 def _comparisons(results: Results) -> list[Grid]:
-    found = [one for comparison in results.study.comparisons for one in results.differences(comparison)]
+    found = results.all_differences
     if not found:
         return []
     return [
         Grid(
-            name="comparisons",
+            name=COMPARISONS,
             title="Paired differences",
             header=("row", "minus", "score", "difference", "verdict", "p"),
             rows=tuple(tuple(_compared(results, one)) for one in found),
@@ -217,7 +221,7 @@ def _cells(results: Results) -> Grid:
             shown = (name, shown_time(record["seconds"]), cost, str(record["attempts"]), record["machine"])
             rows.append(tuple(map(Entry, shown)))
     return Grid(
-        name="cells",
+        name=CELLS,
         title="What each cell cost",
         header=("cell", "time", "operations", "attempts", "machine"),
         rows=tuple(rows),
@@ -247,8 +251,7 @@ def plain_numbers(results: Results) -> dict[str, Any]:
             "verdict": one.verdict,
             **({} if one.margin is None else {"margin": one.margin, "equal_within_margin": one.equal}),
         }
-        for comparison in study.comparisons
-        for one in results.differences(comparison)
+        for one in results.all_differences
     ]
     return {
         "study": study.name,

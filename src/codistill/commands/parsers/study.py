@@ -90,10 +90,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     check_config_name(arguments.study, study_names(), "study")
     if arguments.jobs < 1:
         raise ConfigError(f"--jobs must be 1 or more; got {arguments.jobs}")
-    if arguments.stale_after <= 0:
+    if arguments.workers is not None and arguments.workers < 0:
+        raise ConfigError(f"--workers must be 0 or more; got {arguments.workers}")
+    if not arguments.stale_after > 0:
         raise ConfigError(f"--stale-after must be above 0 seconds; got {arguments.stale_after:g}")
     if arguments.gflops is not None and not arguments.dry_run:
         raise ConfigError("--gflops would have no effect without --dry-run")
-    if arguments.gflops is not None and arguments.gflops <= 0:
+    if arguments.gflops is not None and not arguments.gflops > 0:
         raise ConfigError(f"--gflops must be above 0; got {arguments.gflops:g}")
     return arguments

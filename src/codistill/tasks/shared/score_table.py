@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from codistill.errors import ConfigError, DataError
+from codistill.files.npz import DAMAGE
 from codistill.tasks.shared.groups import Groups
 
 PER_IMAGE = "per_image.npz"
@@ -118,9 +119,10 @@ def read_stored(folder: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             stored = {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError) as error:  # damaged, or not an archive
+    except DAMAGE as error:
         raise DataError(
-            f"{path}: cannot be compared with ({error}). Give the --out folder of an evaluation of this task."
+            f"{path}: the counts of an evaluation cannot be read ({str(error) or type(error).__name__}). Copy the file "
+            "again, or evaluate again."
         ) from error
     if "names" not in stored:
         raise DataError(f"{path}: names no samples. Give the --out folder of an evaluation of this task.")
