@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from codistill.encoders.load import load_encoder
-from codistill.encoders.vit import ViTEncoder
+from codistill.encoders.vit import TransformerEncoder, ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
 from codistill.nn.vit import ViTConfig, vit_config
@@ -113,7 +113,7 @@ def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTC
     first = what.split(",")[0]
     if what.startswith("random:") or find_shipped(first) is not None or Path(first).expanduser().exists():
         encoder = load_encoder(what)
-        if isinstance(encoder, ViTEncoder):
+        if isinstance(encoder, TransformerEncoder):
             return encoder.config
         raise ConfigError(
             f"teacher {teacher.name!r}: operations of a {type(encoder).__name__} are not counted"
