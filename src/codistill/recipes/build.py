@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from codistill.data import LoaderConfig, eval_loader, train_loader
-from codistill.distill.calibration import calibrate
+from codistill.distill.calibration import calibrate, suits
 from codistill.distill.losses import DistillationLoss
 from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import check_sharing, to_device
@@ -100,7 +100,7 @@ def calibrate_targets(
     part: "DataPart",
     all_reduce_sum: Callable[[Tensor], Tensor],
 ) -> int:
-    """Compute fixed target statistics on the first training batches, for teachers for which `student.init` has none.
+    """Compute fixed target statistics on the first training batches, for teachers whose `student.init` has none to use.
 
     Returns:
         Images seen by this rank; 0 if nothing had to be computed.
@@ -108,7 +108,10 @@ def calibrate_targets(
     names = [target.name for target in objective.trainable.targets]
     if recipe.student.init:
         names = [
-            name for name in names if any(line.startswith(f"target_statistics.{name}.") for line in fresh)
+            name
+            for name in names
+            if any(line.startswith(f"target_statistics.{name}.") for line in fresh)
+            or not suits(objective, name)
         ]
     if recipe.distill.targets.statistics != "fixed" or not names:
         return 0
