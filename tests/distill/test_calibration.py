@@ -45,10 +45,12 @@ def pixel_encoder(dim: int, patch: int) -> FunctionEncoder:
     return FunctionEncoder(EncoderSpec(name="pixels", dim=dim, patch_size=patch), function)
 
 
-def make(targets: TargetConfig, loss: LossConfig | None = None, mode: str = "full") -> DistillationObjective:
+def make(
+    targets: TargetConfig, loss: LossConfig | None = None, mode: str = "full", width: int = 24
+) -> DistillationObjective:
     torch.manual_seed(0)
     teachers = [
-        Teacher(TeacherConfig(name="a"), pixel_encoder(24, 14)),
+        Teacher(TeacherConfig(name="a"), pixel_encoder(width, 14)),
         Teacher(TeacherConfig(name="b", domain="3d", kinds=("patch",)), pixel_encoder(16, 16)),
     ]
     bank = TeacherBank(teachers, 14)
@@ -198,6 +200,11 @@ def test_refusals() -> None:
         TargetConfig(transform="phi_s")
     with pytest.raises(ConfigError, match="no Hadamard matrix of order 30"):
         phi_s(torch.eye(30))
+    odd = make(TargetConfig(statistics="fixed", transform="phi_s"), width=30)
+    seen = iter(batches())
+    with pytest.raises(ConfigError, match="no Hadamard matrix of order 30"):
+        calibrate(odd, seen, ("a", "b"), nothing)
+    assert len(list(seen)) == 5  # refused at the first batch
 
 
 @pytest.mark.parametrize("enabled", [False, True])

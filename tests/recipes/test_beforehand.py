@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 import codistill
 from codistill.cli import main
+from codistill.distill.targets import TargetConfig
 from codistill.encoders.facts import EncoderFacts, facts_of
 from codistill.errors import ConfigError
 from codistill.recipes import build
@@ -82,6 +83,16 @@ def test_impossible_teachers_are_refused_before_any_is_loaded(
     config = TeacherConfig(name=name, encoder=encoder, **more)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=error):
         build.build_objective(replace(find_recipe("debug"), teachers=(first, config)))
+
+
+def test_a_width_without_phi_s_is_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "load_encoder", lambda *_: pytest.fail("something was loaded"))
+    debug = find_recipe("debug")
+    wide = TeacherConfig(name="odd", encoder="random:vit_tiny,dim=30,num_heads=2")
+    targets = TargetConfig(statistics="fixed", transform="phi_s")
+    recipe = replace(debug, teachers=(wide,), distill=replace(debug.distill, targets=targets))
+    with pytest.raises(ConfigError, match=r"no Hadamard matrix of order 30 .* transform = channels"):
+        build.build_objective(recipe)
 
 
 RUN = [

@@ -56,6 +56,7 @@ class RotatedMoments(Collected):
     """Mean and covariance of the channels, from which PHI-S's rotation and deviation are written."""
 
     def __init__(self, channels: int, device: torch.device) -> None:
+        hadamard(channels)  # refuses a width without one before the batches are seen
         self._moments = Moments(channels, device)
         self.packed = self._moments.packed
 

@@ -4,6 +4,7 @@ Teachers are loaded one after the other, and may be downloaded first: an error i
 the first two are loaded. What is not known beforehand is checked when the teacher is loaded.
 """
 
+from codistill.distill.hadamard import hadamard
 from codistill.encoders.facts import EncoderFacts, facts_of
 from codistill.encoders.network import network_stride
 from codistill.errors import ConfigError
@@ -12,7 +13,7 @@ from codistill.teachers.teacher import TeacherConfig, refuse_no_summary, refuse_
 
 
 def check_beforehand(recipe: Recipe) -> None:
-    """Refuse sizes that no patch size divides, summaries that a teacher does not have, and weights that are all 0.
+    """Refuse sizes that no patch divides, summaries that a teacher lacks, widths without PHI-S, weights that are all 0.
 
     Raises:
         ConfigError: for the first of these; says what to change.
@@ -30,7 +31,14 @@ def check_beforehand(recipe: Recipe) -> None:
             f"{student.patch_size}. Add --student.patch-size {stride}, and image sizes that are multiples of it."
         )
     for teacher in teachers:
-        check_teacher(teacher, facts_of(teacher.encoder or teacher.name))
+        facts = facts_of(teacher.encoder or teacher.name)
+        check_teacher(teacher, facts)
+        if (
+            recipe.distill.targets.transform == "phi_s"
+            and facts.dim
+            and "patch" in (teacher.kinds or ("patch",))
+        ):
+            hadamard(facts.dim)  # refuses widths without a rotation
 
 
 def check_teacher(teacher: TeacherConfig, facts: EncoderFacts) -> None:
