@@ -69,6 +69,12 @@ def test_files_tell_sizes(tmp_path: Path) -> None:
         ),
         ("sig", "siglip2_g16_384", {"kinds": ("cls",)}, "'sig' .* has no class token.* summary=pooled"),
         ("conv", "timm:test_convnext,summary=cls", {}, "has no summary=cls: it has no class token"),
+        (
+            "sam",
+            "dinov3_vitb16",
+            {"image_size": 112, "mosaic": True, "kinds": ("patch",)},
+            "mosaic of teacher 'sam' would have no effect: .* 4 tokens .* has 7.* to 128 at least",
+        ),
         ("nothing", "dinov2_vitb14", {"weight": 0.0}, r"weights of all teachers \(first, nothing\) are 0"),
     ],
 )

@@ -33,12 +33,26 @@ def check_beforehand(recipe: Recipe) -> None:
     for teacher in teachers:
         facts = facts_of(teacher.encoder or teacher.name)
         check_teacher(teacher, facts)
+        _check_mosaic(recipe, teacher, facts)
         if (
             recipe.distill.targets.transform == "phi_s"
             and facts.dim
             and "patch" in (teacher.kinds or ("patch",))
         ):
             hadamard(facts.dim)  # refuses widths without a rotation
+
+
+def _check_mosaic(recipe: Recipe, teacher: TeacherConfig, facts: EncoderFacts) -> None:
+    """Refuse a canvas that has room for one image only, whatever size a step draws."""
+    if not teacher.mosaic or teacher.image_size is None or facts.patch_size is None:
+        return
+    smallest = min(recipe.image_sizes or (recipe.image_size,)) // recipe.student.patch_size
+    canvas = teacher.image_size // facts.patch_size
+    if canvas < 2 * smallest:
+        raise ConfigError(
+            f"mosaic of teacher {teacher.name!r} would have no effect: images have {smallest} tokens per side, and its "
+            f"canvas has {canvas}. Leave it out, or raise its image_size to {2 * smallest * facts.patch_size} at least."
+        )
 
 
 def check_teacher(teacher: TeacherConfig, facts: EncoderFacts) -> None:
