@@ -72,7 +72,8 @@ class Work:
 
     Attributes:
         images: of a step, on average: steps of larger drawn sizes hold fewer.
-        encoder, projectors: of the student, forward and backward, for one image, averaged over the images of all steps.
+        encoder, projectors: of the student, forward and backward, for one image, averaged over the images of all steps;
+            with MESA, `encoder` includes the forward pass of the moving average.
         teachers: forward, by name, averaged in the same way; each counts only for the share of the images that it sees.
         gradient_bytes: of a step.
     """
@@ -203,7 +204,10 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
             for name, share in shares.items()
             if share < 1.0
         )
-    trained = 3 - 2 * config.freeze_encoder  # the backward pass costs twice the forward one
+    trained = 3.0 - 2 * config.freeze_encoder  # the backward pass costs twice the forward one
+    mesa = recipe.distill.mesa
+    if mesa.weight:
+        trained += 1 - mesa.start  # the moving average's forward pass
     count = sum(p.numel() for p in student.parameters() if p.requires_grad)
     return Work(
         images=drawn.images,
