@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 import codistill
 from codistill.cli import main
+from codistill.distill.losses import LossConfig
 from codistill.distill.targets import TargetConfig
 from codistill.encoders.facts import EncoderFacts, facts_of
 from codistill.errors import ConfigError
@@ -89,6 +90,34 @@ def test_impossible_teachers_are_refused_before_any_is_loaded(
     config = TeacherConfig(name=name, encoder=encoder, **more)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=error):
         build.build_objective(replace(find_recipe("debug"), teachers=(first, config)))
+
+
+@pytest.mark.parametrize(
+    ("student", "error"),
+    [
+        ({"size": "vit_smal", "dim": None, "depth": None, "num_heads": None}, "Did you mean 'vit_small'"),
+        ({"window": 2}, "num_global 4 is more than the 2 blocks"),
+        ({"num_registers": -1}, "num_registers must be 0 or more"),
+    ],
+)
+def test_impossible_students_are_refused_before_anything_is_loaded(
+    student: dict[str, object], error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "load_encoder", lambda *_: pytest.fail("something was loaded"))
+    debug = find_recipe("debug")
+    with pytest.raises(ConfigError, match=error):
+        build.build_objective(replace(debug, student=replace(debug.student, **student)))  # type: ignore[arg-type]
+
+
+def test_class_tokens_without_a_loss_are_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The debug recipe's first teacher has a class token, which only its encoder's name tells."""
+    monkeypatch.setattr(build, "load_encoder", lambda *_: pytest.fail("something was loaded"))
+    debug = find_recipe("debug")
+    patches = replace(debug.distill, loss=LossConfig(weights={"gram": 1.0}))
+    with pytest.raises(ConfigError, match=r"no term of .* is for class tokens"):
+        build.build_objective(replace(debug, distill=patches))
 
 
 def test_a_width_without_phi_s_is_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

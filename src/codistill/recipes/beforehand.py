@@ -5,15 +5,18 @@ the first two are loaded. What is not known beforehand is checked when the teach
 """
 
 from codistill.distill.hadamard import hadamard
+from codistill.distill.losses import DistillationLoss
 from codistill.encoders.facts import EncoderFacts, facts_of
 from codistill.encoders.network import network_stride
 from codistill.errors import ConfigError
+from codistill.recipes.fresh_student import student_shape
 from codistill.recipes.recipe import Recipe
 from codistill.teachers.teacher import TeacherConfig, refuse_no_summary, refuse_size
+from codistill.types import TokenKind
 
 
 def check_beforehand(recipe: Recipe) -> None:
-    """Refuse sizes that no patch divides, summaries that a teacher lacks, widths without PHI-S, weights that are all 0.
+    """Refuse sizes that do not fit, summaries that a teacher lacks, losses and weights that train nothing.
 
     Raises:
         ConfigError: for the first of these; says what to change.
@@ -24,12 +27,8 @@ def check_beforehand(recipe: Recipe) -> None:
             f"the weights of all teachers ({', '.join(teacher.name for teacher in teachers)}) are 0, which trains "
             "nothing. Give one of them a weight, e.g. --teachers.0.weight 1"
         )
-    student = recipe.student
-    if student.network and (stride := network_stride(student.network)) != student.patch_size:
-        raise ConfigError(
-            f"student.network {student.network} has {stride} pixels per token; student.patch_size says "
-            f"{student.patch_size}. Add --student.patch-size {stride}, and image sizes that are multiples of it."
-        )
+    _check_student(recipe)
+    kinds: set[TokenKind] = set()
     for teacher in teachers:
         facts = facts_of(teacher.encoder or teacher.name)
         check_teacher(teacher, facts)
@@ -40,6 +39,20 @@ def check_beforehand(recipe: Recipe) -> None:
             and "patch" in (teacher.kinds or ("patch",))
         ):
             hadamard(facts.dim)  # refuses widths without a rotation
+        kinds |= set(teacher.kinds or (("cls", "patch") if facts.has_cls else ("patch",)))
+    DistillationLoss(recipe.distill.loss).require(kinds)
+
+
+def _check_student(recipe: Recipe) -> None:
+    """Refuse sizes of which no student can be built."""
+    student = recipe.student
+    if not student.network:
+        student_shape(student, recipe.image_size)
+    elif (stride := network_stride(student.network)) != student.patch_size:
+        raise ConfigError(
+            f"student.network {student.network} has {stride} pixels per token; student.patch_size says "
+            f"{student.patch_size}. Add --student.patch-size {stride}, and image sizes that are multiples of it."
+        )
 
 
 def _check_mosaic(recipe: Recipe, teacher: TeacherConfig, facts: EncoderFacts) -> None:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from codistill.data import LoaderConfig, eval_loader, train_loader
 from codistill.distill.calibration import calibrate, suits
-from codistill.distill.losses import DistillationLoss
 from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import check_sharing, to_device
 from codistill.encoders.base import Encoder
@@ -60,7 +59,6 @@ def build_objective(
     sources = {source.name: source.domain for source in recipe.training_sources}
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)
-    DistillationLoss(recipe.distill.loss)  # refuses unknown terms before any teacher is downloaded
     bank = build_bank(recipe, device, recipe.engine.precision)
     if recipe.distill.loss.summary is not None and not any("cls" in bank[name].kinds for name in bank.names):
         raise ConfigError(
