@@ -60,11 +60,6 @@ def build_objective(
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)
     bank = build_bank(recipe, device, recipe.engine.precision)
-    if recipe.distill.loss.summary is not None and not any("cls" in bank[name].kinds for name in bank.names):
-        raise ConfigError(
-            f"distill.loss.summary = {dict(recipe.distill.loss.summary)} would have no effect: no teacher has a class "
-            "token. Leave it out."
-        )
     student, fresh = build_student(recipe, bank.target_specs())
     compile_teachers(bank, everyone=recipe.engine.compile)
     objective = DistillationObjective(
