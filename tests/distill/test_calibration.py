@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from codistill.distill.calibration import calibrate, phi_s
+from codistill.distill.calibration import calibrate, phi_s, suits
 from codistill.distill.config import DistillConfig
 from codistill.distill.losses import LossConfig
 from codistill.distill.objective import DistillationObjective
@@ -17,6 +17,7 @@ from codistill.engine.objective import StepContext
 from codistill.errors import ConfigError, DataError
 from codistill.nn.moments import Moments
 from codistill.nn.vit import ViTConfig
+from codistill.recipes.fresh_student import copy_matching
 from codistill.student.statistics import KindStatistics
 from codistill.student.student import Student
 from codistill.teachers.bank import TeacherBank
@@ -44,10 +45,12 @@ def pixel_encoder(dim: int, patch: int) -> FunctionEncoder:
     return FunctionEncoder(EncoderSpec(name="pixels", dim=dim, patch_size=patch), function)
 
 
-def make(targets: TargetConfig, loss: LossConfig | None = None, mode: str = "full") -> DistillationObjective:
+def make(
+    targets: TargetConfig, loss: LossConfig | None = None, mode: str = "full", width: int = 24
+) -> DistillationObjective:
     torch.manual_seed(0)
     teachers = [
-        Teacher(TeacherConfig(name="a"), pixel_encoder(24, 14)),
+        Teacher(TeacherConfig(name="a"), pixel_encoder(width, 14)),
         Teacher(TeacherConfig(name="b", domain="3d", kinds=("patch",)), pixel_encoder(16, 16)),
     ]
     bank = TeacherBank(teachers, 14)
@@ -172,6 +175,23 @@ def test_angular_class_tokens_keep_their_direction() -> None:
     np.testing.assert_allclose(out / np.linalg.norm(out, axis=1, keepdims=True), units, atol=1e-5)
 
 
+def test_an_earlier_runs_statistics_suit_targets_of_the_same_kind_only() -> None:
+    fixed = TargetConfig(statistics="fixed")
+    rotated = TargetConfig(statistics="fixed", transform="phi_s")
+    angular = LossConfig(summary={"angular": 1.0})
+    ways = [(fixed, None), (rotated, None), (fixed, angular), (rotated, angular)]
+    for before in ways:
+        earlier = make(*before)
+        assert not suits(earlier, "a") and not suits(earlier, "b")  # never set
+        calibrate(earlier, batches(), ("a", "b"), nothing)
+        for way in ways:
+            later = make(*way)
+            copy_matching(earlier.trainable, later.trainable)  # type: ignore[arg-type]
+            same_transform = way[0] == before[0]
+            assert suits(later, "b") == same_transform  # patches alone
+            assert suits(later, "a") == (same_transform and way[1] == before[1])
+
+
 def test_refusals() -> None:
     objective = make(TargetConfig(statistics="fixed"), mode="none")
     with pytest.raises(DataError, match=r"'b' saw no image.*estimate_steps"):
@@ -180,6 +200,11 @@ def test_refusals() -> None:
         TargetConfig(transform="phi_s")
     with pytest.raises(ConfigError, match="no Hadamard matrix of order 30"):
         phi_s(torch.eye(30))
+    odd = make(TargetConfig(statistics="fixed", transform="phi_s"), width=30)
+    seen = iter(batches())
+    with pytest.raises(ConfigError, match="no Hadamard matrix of order 30"):
+        calibrate(odd, seen, ("a", "b"), nothing)
+    assert len(list(seen)) == 5  # refused at the first batch
 
 
 @pytest.mark.parametrize("enabled", [False, True])

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from codistill.distill.calibration import calibrate
-from codistill.distill.losses import image_loss
+from codistill.distill.losses import LossConfig, image_loss
 from codistill.distill.objective import DistillConfig
 from codistill.distill.own_loop import distill_objective, distill_step
 from codistill.distill.sharing import SharingConfig
 from codistill.distill.targets import TargetConfig
 from codistill.encoders.load import load_encoder
+from codistill.encoders.registry import FunctionEncoder
 from codistill.errors import ConfigError
-from codistill.types import Batch
+from codistill.types import Batch, EncoderSpec
 
 STUDENT = "random:vit_tiny,dim=24,depth=1,num_heads=2,image_size=28"
 TEACHERS = {
@@ -89,6 +90,14 @@ def test_images_that_would_teach_nothing_are_refused() -> None:
     shared = DistillConfig(sharing=SharingConfig(mode="generic", shared_sources=("in19k",)))
     with pytest.raises(ConfigError, match="shared_sources would have no effect"):
         distill_objective(STUDENT, TEACHERS, config=shared)
+
+
+def test_terms_of_class_tokens_need_a_teacher_that_has_some() -> None:
+    spec = EncoderSpec(name="pixels", dim=8, patch_size=14, has_cls=False)
+    pixels = FunctionEncoder(spec, lambda images: images.new_zeros(len(images), 8, 4, 4))
+    config = DistillConfig(loss=LossConfig(summary={"cosine": 1.0}))
+    with pytest.raises(ConfigError, match=r"summary = .* would have no effect: no teacher has a class token"):
+        distill_objective(STUDENT, {"pixels": pixels}, config=config)
 
 
 def test_fixed_statistics_are_taken_before_the_first_step() -> None:

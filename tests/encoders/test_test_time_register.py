@@ -1,17 +1,23 @@
 """A register at test time: a planted unit is found, and what it wrote into patches moves into the register."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from codistill.analysis.attention import cls_attention
 from codistill.encoders.fingerprint import encoder_fingerprint
 from codistill.encoders.load import load_encoder
+from codistill.encoders.precision import in_precision
 from codistill.encoders.test_time_register import RegisterAtTestTime, RegisterNeurons, find_register_neurons
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.metrics.token_lengths import long_from
 from codistill.nn.vit import ViTConfig
+from codistill.tasks.shared.unfrozen import unfrozen
+from codistill.teachers.bank import TeacherBank
+from codistill.teachers.teacher import Teacher, TeacherConfig
 from codistill.weights.contents import EncoderWeights
 from codistill.weights.export import write_export
 
@@ -84,6 +90,31 @@ def test_an_option_of_any_of_our_encoders(tmp_path: Path) -> None:
     assert found.architecture["register_neurons"] == [[1, UNIT]] and plain.difference(found)
 
 
+def test_a_teacher_in_a_bf16_step_keeps_its_register() -> None:
+    encoder, images = planted()
+    quiet = RegisterAtTestTime(encoder, find_register_neurons(encoder, [images], 1))
+    kinds = ("patch",)
+    teacher = Teacher(TeacherConfig(name="quiet", kinds=kinds, norm=False), quiet, step="bf16")
+    bank = TeacherBank([teacher], 4)
+    tokens = bank(images, {})["quiet"].patches.float()
+    wanted = quiet(images, norm=False).patches
+    torch.testing.assert_close(tokens, wanted, rtol=0, atol=0.05 * wanted.abs().max().item())
+
+
+def test_it_is_neither_folded_nor_saved_nor_trained() -> None:
+    """Each of these reads config and weights alone, and would lose the units."""
+    encoder, images = planted()
+    quiet = RegisterAtTestTime(encoder, find_register_neurons(encoder, [images], 1))
+    for precision in ("fp32", "bf16"):
+        with pytest.raises(ConfigError, match=f"cannot be loaded with precision={precision}"):
+            in_precision(quiet, precision)  # type: ignore[arg-type]
+    assert in_precision(quiet, "auto") is quiet
+    assert not hasattr(quiet, "save_pretrained")
+    with pytest.raises(ConfigError, match="cannot be saved as an export"):
+        unfrozen(quiet, "quiet")
+    assert cls_attention(quiet, images).shape == (6, 2, 6, 6)  # type: ignore[arg-type]
+
+
 def test_refusals(tmp_path: Path) -> None:
     encoder, images = planted()
     calm = images.clone()
@@ -92,5 +123,8 @@ def test_refusals(tmp_path: Path) -> None:
         find_register_neurons(encoder, [calm], 1)
     with pytest.raises(ConfigError, match=r"64 hidden units up to block 1; got a count of 0"):
         find_register_neurons(encoder, [images], 0)
+    windowed = ViTEncoder(replace(encoder.config, window=3, num_global=1))
+    with pytest.raises(ConfigError, match="leave out window"):
+        find_register_neurons(windowed, [images], 1)
     with pytest.raises(ConfigError, match=r"of other \(8 wide\), not of vit \(16 wide"):
         RegisterAtTestTime(encoder, RegisterNeurons(encoder="other", width=8, hidden=32, units=((0, 1),)))

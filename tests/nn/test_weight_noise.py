@@ -1,5 +1,6 @@
 """Noise on weights: moments by formula, gradients at the noisy weights, the same noise when a pass is repeated."""
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -81,3 +82,32 @@ def test_recomputed_passes_see_the_same_noise_and_keys_and_layers_other_noise() 
     noise.draw(0)
     first, second = (layer(torch.eye(4)) for layer in twins)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_product_and_norm_of_a_block_gets_noise(dtype: torch.dtype) -> None:
+    """Norms as well where training keeps the residual stream in bf16."""
+    x = torch.randn(2, 3, 8).to(dtype)
+
+    def output(disturbed: str | None) -> torch.Tensor:
+        torch.manual_seed(0)
+        block = Block(8, 2, 16, layer_scale=1.0)
+        if disturbed is not None:
+            WeightNoise(nn.ModuleList([block.get_submodule(disturbed)]), 0.5).draw(1)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            return block(x)
+
+    plain = output(None)
+    for name in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"):
+        assert not torch.equal(output(name), plain), name
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.GroupNorm(2, 4)])
+def test_norms_of_convolutional_networks_get_noise(norm: nn.Module) -> None:
+    x = torch.randn(2, 4, 3, 3)
+    plain = norm(x)
+    WeightNoise(nn.Sequential(norm), 0.5).draw(1)
+    with torch.no_grad():
+        factor = (norm(x) / plain).mean((0, 2, 3))  # biases are 0
+    assert (factor - 1).abs().min() > 0.01
+    torch.testing.assert_close(norm(x), plain * factor[:, None, None], rtol=1e-4, atol=1e-6)

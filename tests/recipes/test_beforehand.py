@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 
 import codistill
 from codistill.cli import main
+from codistill.distill.losses import LossConfig
+from codistill.distill.targets import TargetConfig
 from codistill.encoders.facts import EncoderFacts, facts_of
 from codistill.errors import ConfigError
 from codistill.recipes import build
@@ -68,6 +70,12 @@ def test_files_tell_sizes(tmp_path: Path) -> None:
         ),
         ("sig", "siglip2_g16_384", {"kinds": ("cls",)}, "'sig' .* has no class token.* summary=pooled"),
         ("conv", "timm:test_convnext,summary=cls", {}, "has no summary=cls: it has no class token"),
+        (
+            "sam",
+            "dinov3_vitb16",
+            {"image_size": 112, "mosaic": True, "kinds": ("patch",)},
+            "mosaic of teacher 'sam' would have no effect: .* 4 tokens .* has 7.* to 128 at least",
+        ),
         ("nothing", "dinov2_vitb14", {"weight": 0.0}, r"weights of all teachers \(first, nothing\) are 0"),
     ],
 )
@@ -82,6 +90,44 @@ def test_impossible_teachers_are_refused_before_any_is_loaded(
     config = TeacherConfig(name=name, encoder=encoder, **more)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=error):
         build.build_objective(replace(find_recipe("debug"), teachers=(first, config)))
+
+
+@pytest.mark.parametrize(
+    ("student", "error"),
+    [
+        ({"size": "vit_smal", "dim": None, "depth": None, "num_heads": None}, "Did you mean 'vit_small'"),
+        ({"window": 2}, "num_global 4 is more than the 2 blocks"),
+        ({"num_registers": -1}, "num_registers must be 0 or more"),
+    ],
+)
+def test_impossible_students_are_refused_before_anything_is_loaded(
+    student: dict[str, object], error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "load_encoder", lambda *_: pytest.fail("something was loaded"))
+    debug = find_recipe("debug")
+    with pytest.raises(ConfigError, match=error):
+        build.build_objective(replace(debug, student=replace(debug.student, **student)))  # type: ignore[arg-type]
+
+
+def test_class_tokens_without_a_loss_are_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The debug recipe's first teacher has a class token, which only its encoder's name tells."""
+    monkeypatch.setattr(build, "load_encoder", lambda *_: pytest.fail("something was loaded"))
+    debug = find_recipe("debug")
+    patches = replace(debug.distill, loss=LossConfig(weights={"gram": 1.0}))
+    with pytest.raises(ConfigError, match=r"no term of .* is for class tokens"):
+        build.build_objective(replace(debug, distill=patches))
+
+
+def test_a_width_without_phi_s_is_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "load_encoder", lambda *_: pytest.fail("something was loaded"))
+    debug = find_recipe("debug")
+    wide = TeacherConfig(name="odd", encoder="random:vit_tiny,dim=30,num_heads=2")
+    targets = TargetConfig(statistics="fixed", transform="phi_s")
+    recipe = replace(debug, teachers=(wide,), distill=replace(debug.distill, targets=targets))
+    with pytest.raises(ConfigError, match=r"no Hadamard matrix of order 30 .* transform = channels"):
+        build.build_objective(recipe)
 
 
 RUN = [

@@ -59,6 +59,7 @@ SWITCHES = (
     {"augment.solarize": 0.0},
     {"augment.implementation": "reference"},
     {"student.init": "runs/first"},
+    {"student.freeze_encoder": True},
     {"student.projector.kind": "mlp"},
     {"student.projector.kind": "ln_mlp"},
     {"student.projector.kind": "radio_attention"},
@@ -232,3 +233,10 @@ def test_dropping_needs_an_image_with_two_teachers() -> None:
     check_recipe(recipe)
     with pytest.raises(ConfigError, match="no image has more than one teacher"):
         check_recipe(changed(recipe, "distill.dropping.probability", 0.3))
+
+
+def test_a_frozen_encoder_has_nothing_to_agree_on_with_its_average() -> None:
+    student = replace(find_recipe("debug").student, freeze_encoder=True, ema=0.9)
+    recipe = replace(find_recipe("debug"), student=student)
+    with pytest.raises(ConfigError, match=r"distill\.mesa\.weight = 1\.0 would have no effect: .*freeze_enc"):
+        check_recipe(changed(recipe, "distill.mesa.weight", 1.0))

@@ -1,10 +1,12 @@
 """Training on from released encoders, at another size: DINOv2, MASt3R's; refusals that say what to add."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from codistill.cli import main
 from codistill.encoders.load import load_encoder
 from codistill.engine.objective import StepContext
 from codistill.errors import ConfigError
@@ -13,6 +15,8 @@ from codistill.recipes.build import build_objective
 from codistill.recipes.fresh_student import build_student
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.recipes.registry import find_recipe
+from codistill.student.load import load_student
+from codistill.student.statistics import KindStatistics
 from codistill.types import Batch, TargetSpec
 from shared_files import golden, weights
 
@@ -63,3 +67,18 @@ def test_other_sizes_are_refused_with_what_to_add() -> None:
     path = str(weights())
     with pytest.raises(ConfigError, match=r"Add: --student.size vit_small .*--student.num-registers 0"):
         build_student(recipe(path, 84), PATCHES)
+
+
+def test_fixed_statistics_of_another_kind_are_taken_again(tmp_path: Path) -> None:
+    fixed = ["--distill.targets.statistics=fixed", "--distill.targets.estimate-steps=2"]
+    run = ["distill", "debug", "--engine.total-steps=2", "--engine.validate-every=0", *fixed]
+    angular = ["--distill.loss.summary", "angular", "1"]
+
+    def trained(name: str, *more: str) -> KindStatistics:
+        assert main([*run, *more, "--out", str(tmp_path / name)]) == 0
+        return load_student(str(tmp_path / name)).target_statistics["generic"]["cls"]  # type: ignore[index]
+
+    plain, wanted = trained("plain"), trained("angular", *angular)
+    found = trained("later", *angular, f"--student.init={tmp_path / 'plain'}")
+    assert plain.mean.any() and not found.mean.any()
+    assert torch.equal(found.std, wanted.std)

@@ -9,6 +9,7 @@ import torch
 
 from codistill.commands import plan as command
 from codistill.data.source import SourceConfig
+from codistill.distill.mesa import MesaConfig
 from codistill.encoders.load import load_encoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
@@ -46,6 +47,12 @@ def test_a_backward_pass_costs_twice_the_forward_one() -> None:
     counted = count_flops(lambda: encoder(images, norm=False).patches.sum().backward())
     # The first layer needs no gradient for the images.
     assert 0.9 * work_of(recipe).encoder < counted <= work_of(recipe).encoder
+
+
+def test_the_moving_averages_pass_counts_from_where_mesa_starts() -> None:
+    recipe = find_recipe("debug")
+    agreeing = replace(recipe, distill=replace(recipe.distill, mesa=MesaConfig(weight=1.0, start=0.25)))
+    assert work_of(agreeing).encoder == pytest.approx(work_of(recipe).encoder * 3.75 / 3)
 
 
 def test_shares_follow_the_balanced_mixture() -> None:

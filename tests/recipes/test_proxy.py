@@ -18,6 +18,7 @@ from codistill.engine.objective import StepContext
 from codistill.errors import ConfigError
 from codistill.recipes.plan import earlier_stages, teacher_shape
 from codistill.recipes.purpose import check_purpose, stated_licence
+from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import RECIPES, find_recipe
 from codistill.student.projectors import ProjectorConfig
 from codistill.student.student import Student
@@ -78,6 +79,37 @@ def test_purposes() -> None:
         check_purpose(unknown)
     with pytest.raises(ConfigError, match="use must be any or commercial"):
         replace(recipe, use="military")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "licence", "allowed"),
+    [
+        ("dinov2_vits14,window=16,precision=bf16", "Apache-2.0", True),
+        ("dinov2_vits14,register_neurons=units.json", "Apache-2.0", True),
+        ("siglip2_b16_256,summary=pooled", "apache-2.0", True),
+        ("eupe_vitb16", "fair-noncommercial-research-license", False),
+        ("hf:org/name,summary=projected", "unknown", None),
+        ("stereo-tiny", "distilled from weights under: Apache-2.0", True),
+    ],
+)
+def test_licences_of_every_kind_of_name(text: str, licence: str, allowed: bool | None) -> None:
+    if text.startswith(("siglip2", "eupe")):
+        pytest.importorskip("timm")
+    assert stated_licence(text) == (licence, allowed)
+
+
+def test_the_licence_of_the_weights_that_a_network_starts_from() -> None:
+    pytest.importorskip("timm")
+    recipe = replace(find_recipe("debug"), use="commercial")
+
+    def starting(network: str) -> Recipe:
+        student = replace(recipe.student, network=network, patch_size=32)
+        return replace(recipe, student=student, image_size=64)
+
+    name = "timm:convnextv2_tiny.fcmae_ft_in1k"
+    check_purpose(starting(name))  # random weights
+    with pytest.raises(ConfigError, match=r"licence of student\.network .* forbids it: cc-by-nc-4\.0"):
+        check_purpose(starting(f"{name},pretrained=true"))
 
 
 def test_stages_of_a_plan_and_shapes_of_teachers() -> None:

@@ -108,10 +108,12 @@ def test_written_and_read_again(kind: str, tmp_path: Path) -> None:
         assert tokens.cls is None or torch.equal(found[name].cls, tokens.cls), name
 
 
-def test_folded_teachers_give_denormalized_tokens() -> None:
+@pytest.mark.parametrize("name", ["wide", "alone"])
+def test_folded_teachers_give_denormalized_tokens(name: str) -> None:
+    """Also of a teacher of class tokens alone, which has no statistics of patches."""
     model = student()
     images = torch.randn(2, 3, 14, 14)
     tokens = model.encoder(images, norm=False)
-    wide, view = model.project(tokens, "wide", denormalize=True), TeacherView(model, "wide")(images)
-    torch.testing.assert_close(view.cls, wide.cls, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(view.patches, wide.patches, atol=1e-5, rtol=1e-5)
+    wanted, view = model.project(tokens, name, denormalize=True), TeacherView(model, name)(images)
+    torch.testing.assert_close(view.cls, wanted.cls, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(view.patches, wanted.patches, atol=1e-5, rtol=1e-5)

@@ -4,14 +4,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from codistill.encoders.vit import ViTEncoder
+from codistill.encoders.vit import TransformerEncoder
 from codistill.errors import ConfigError
 from codistill.types import Tokens
 
 
 @torch.inference_mode()
 def cls_attention(
-    encoder: ViTEncoder, images: Float[Tensor, "batch 3 row column"], block: int = -1
+    encoder: TransformerEncoder, images: Float[Tensor, "batch 3 row column"], block: int = -1
 ) -> Float[Tensor, "batch head row column"]:
     """Attention of the class token to the patches of ImageNet-normalized images, per head, in one block.
 
@@ -21,7 +21,7 @@ def cls_attention(
     Raises:
         ConfigError: for an encoder that is not one of codistill's vision transformers.
     """
-    if not isinstance(encoder, ViTEncoder):
+    if not isinstance(encoder, TransformerEncoder):
         raise ConfigError(f"attention maps need one of our vision transformers; got {type(encoder).__name__}")
     from_encoder = encoder.attention_map(encoder.own_normalization(images), block)
     config = encoder.config

@@ -15,7 +15,7 @@ from codistill.analysis.overlays import heat, lines_between, mutual_matches, pos
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.test_time_register import find_register_neurons
-from codistill.encoders.vit import ViTEncoder
+from codistill.encoders.vit import TransformerEncoder, ViTEncoder
 from codistill.errors import ConfigError
 from codistill.imaging.normalize import unnormalized
 from codistill.imaging.pictures import grid_picture, save_picture
@@ -97,7 +97,7 @@ def _attention(
     out: Path,
 ) -> dict[str, Any]:
     """Draw the class token's attention: the mean over heads of all encoders side by side, and each encoder's heads."""
-    able = {name: encoder for name, encoder in encoders.items() if isinstance(encoder, ViTEncoder)}
+    able = {name: encoder for name, encoder in encoders.items() if isinstance(encoder, TransformerEncoder)}
     numbers: dict[str, Any] = {"without": sorted(encoders.keys() - able.keys()), "on_patches": {}}
     means: dict[str, list[np.ndarray]] = {}
     for number, (name, encoder) in enumerate(able.items()):

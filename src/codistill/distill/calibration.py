@@ -56,6 +56,7 @@ class RotatedMoments(Collected):
     """Mean and covariance of the channels, from which PHI-S's rotation and deviation are written."""
 
     def __init__(self, channels: int, device: torch.device) -> None:
+        hadamard(channels)  # refuses a width without one before the batches are seen
         self._moments = Moments(channels, device)
         self.packed = self._moments.packed
 
@@ -135,6 +136,22 @@ def calibrate(
         statistics: TargetStatistics = objective.trainable.target_statistics[teacher]  # type: ignore[assignment]
         moments.write(statistics.of_kind(kind))
     return images
+
+
+def suits(objective: DistillationObjective, teacher: str) -> bool:
+    """Whether a teacher's statistics are of the kind that the objective needs, and not the initial ones.
+
+    Their values tell: PHI-S and directions have one deviation for all channels, and directions a mean of 0.
+    """
+    statistics: TargetStatistics = objective.trainable.target_statistics[teacher]  # type: ignore[assignment]
+    for kind, kept in statistics.by_kind():
+        directions = objective.standardizer.by_direction(kind)
+        single = bool((kept.std == kept.std[0]).all())
+        if single != (directions or kept.rotation is not None) or bool((kept.std == 1).all()):
+            return False
+        if single and directions == bool(kept.mean.any()):
+            return False
+    return True
 
 
 def _moments_for(objective: DistillationObjective, kind: TokenKind, x: Tensor) -> Collected:

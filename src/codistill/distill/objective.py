@@ -112,6 +112,11 @@ class DistillationObjective:
         self.recipe = recipe
         self.validation_sources = tuple(validation_sources)
         self.kinds: dict[str, tuple[TokenKind, ...]] = {t.name: t.kinds for t in student.targets}
+        if config.loss.summary is not None and not any("cls" in kinds for kinds in self.kinds.values()):
+            raise ConfigError(
+                f"distill.loss.summary = {dict(config.loss.summary)} would have no effect: no teacher has a class "
+                "token. Leave it out."
+            )
         self.loss = DistillationLoss(config.loss)
         self.loss.require({kind for kinds in self.kinds.values() for kind in kinds})
         self.standardizer = TargetStandardizer(

@@ -2,7 +2,7 @@
 
 A few hidden units of the MLPs write the tokens of high norm ("long" tokens). In each image, the largest activation of
 such a unit over all tokens is moved into one additional register token, and the unit is set to zero at all other
-tokens. Nothing is trained.
+tokens. Nothing is trained. Weights files do not hold the units, so the result is neither folded nor saved.
 
     neurons = find_register_neurons(encoder, batches, count=50)
     quiet = RegisterAtTestTime(encoder, neurons)           # or load_encoder("E,register_neurons=FILE.json")
@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from codistill.encoders.vit import ViTEncoder
+from codistill.encoders.vit import TransformerEncoder, ViTEncoder
 from codistill.errors import ConfigError
 from codistill.files.json_files import read_json, write_json
 from codistill.files.plain import from_plain
@@ -112,10 +112,14 @@ def _mlps(encoder: ViTEncoder) -> list[Mlp]:
             f"{encoder.spec.name}: registers at test time need one of our vision transformers with a GELU feed-forward "
             "part"
         )
+    if encoder.config.window:
+        raise ConfigError(
+            f"{encoder.spec.name}: registers at test time need blocks that see the whole image; leave out window"
+        )
     return mlps  # type: ignore[return-value]
 
 
-class RegisterAtTestTime(ViTEncoder):
+class RegisterAtTestTime(TransformerEncoder):
     """A copy of an encoder with one more register, the only token into which the given hidden units write.
 
     Raises:

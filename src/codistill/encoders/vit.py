@@ -12,7 +12,7 @@ from codistill.nn.vit import VisionTransformer, ViTConfig
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
 
 
-class ViTEncoder(HubEncoder, Encoder, VisionTransformer):
+class TransformerEncoder(Encoder, VisionTransformer):
     """A `VisionTransformer` with a spec. Its state-dict keys are those of the network itself.
 
     Args:
@@ -62,3 +62,7 @@ class ViTEncoder(HubEncoder, Encoder, VisionTransformer):
         defaults = {field.name: field.default for field in fields(self.config)}
         named = {key: value for key, value in said.items() if key != "drop_path" and value != defaults[key]}
         return {**super().architecture(), **named}
+
+
+class ViTEncoder(HubEncoder, TransformerEncoder):
+    """A `TransformerEncoder` that config and weights define completely, so that it can be saved, folded and trained."""

@@ -42,14 +42,16 @@ def _trains_in_bf16(x: Tensor) -> bool:
     return x.dtype == torch.bfloat16 and torch.is_grad_enabled()
 
 
-def normalized(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+class StreamNorm(nn.LayerNorm):
     """LayerNorm of the residual stream, in the stream's dtype; its sums are computed in fp32."""
-    if not _trains_in_bf16(x):
-        return norm(x)
-    mixed = x.device.type == "cpu"  # only the CPU kernel accepts fp32 factors with bf16 tokens
-    weight, bias = (p if mixed else p.to(x.dtype) for p in (norm.weight, norm.bias))
-    with full_precision(x):
-        return layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not _trains_in_bf16(input):
+            return super().forward(input)
+        mixed = input.device.type == "cpu"  # only the CPU kernel accepts fp32 factors with bf16 tokens
+        weight, bias = (p if mixed else p.to(input.dtype) for p in (self.weight, self.bias))
+        with full_precision(input):
+            return layer_norm(input, self.normalized_shape, weight, bias, self.eps)
 
 
 class LayerScale(nn.Module):
@@ -136,9 +138,9 @@ class Block(nn.Module):
         norm_eps: float = NORM_EPS,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
+        self.norm1 = StreamNorm(dim, eps=norm_eps)
         self.attn = SelfAttention(dim, num_heads, qkv_bias)
-        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
+        self.norm2 = StreamNorm(dim, eps=norm_eps)
         swiglu = feed_forward == "swiglu"
         self.mlp = SwiGlu(dim, hidden) if swiglu else Mlp(dim, hidden, activation=activation)
         self.ls1 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
@@ -147,8 +149,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
         """Map (batch, token, channel) to the same shape."""
-        x = self._add(x, self.attn(normalized(x, self.norm1), rope), self.ls1)
-        return self._add(x, self.mlp(normalized(x, self.norm2)), self.ls2)
+        x = self._add(x, self.attn(self.norm1(x), rope), self.ls1)
+        return self._add(x, self.mlp(self.norm2(x)), self.ls2)
 
     def attention_map(self, x: Tensor, rope: RopeTables | None = None) -> Tensor:
         """Softmax weights (batch, head, query token, key token), for inspection only."""

@@ -66,7 +66,7 @@ class ViTConfig:
             raise ConfigError(unknown_name("activation", self.activation, ACTIVATIONS))
         if not 0.0 < self.norm_eps < 1.0:
             raise ConfigError(f"norm_eps must be in (0, 1); got {self.norm_eps}")
-        check_least(self, "window", least=0)
+        check_least(self, "window", "num_registers", least=0)
         check_least(self, "num_global")
         if self.window and self.num_global > self.depth:
             raise ConfigError(f"num_global {self.num_global} is more than the {self.depth} blocks there are")

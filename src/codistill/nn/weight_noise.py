@@ -14,18 +14,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from codistill.nn.seeded import mixed
 
-_DISTURBED = (nn.Linear, nn.Conv2d, nn.LayerNorm)
+_DISTURBED = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, _BatchNorm)
 
 
 class WeightNoise:
     """Adds the noise to the layers of a module, in place; it is active in training mode once a key is set.
 
     Args:
-        module: the module whose linear, convolutional and LayerNorm layers get noise. Copies of it would share the
-            noise.
+        module: the module whose linear, convolutional and norm layers get noise. Copies of it would share the noise.
         sigma: standard deviation of the factor.
     """
 

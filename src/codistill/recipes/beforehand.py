@@ -4,15 +4,19 @@ Teachers are loaded one after the other, and may be downloaded first: an error i
 the first two are loaded. What is not known beforehand is checked when the teacher is loaded.
 """
 
+from codistill.distill.hadamard import hadamard
+from codistill.distill.losses import DistillationLoss
 from codistill.encoders.facts import EncoderFacts, facts_of
 from codistill.encoders.network import network_stride
 from codistill.errors import ConfigError
+from codistill.recipes.fresh_student import student_shape
 from codistill.recipes.recipe import Recipe
 from codistill.teachers.teacher import TeacherConfig, refuse_no_summary, refuse_size
+from codistill.types import TokenKind
 
 
 def check_beforehand(recipe: Recipe) -> None:
-    """Refuse sizes that no patch size divides, summaries that a teacher does not have, and weights that are all 0.
+    """Refuse sizes that do not fit, summaries that a teacher lacks, losses and weights that train nothing.
 
     Raises:
         ConfigError: for the first of these; says what to change.
@@ -23,14 +27,45 @@ def check_beforehand(recipe: Recipe) -> None:
             f"the weights of all teachers ({', '.join(teacher.name for teacher in teachers)}) are 0, which trains "
             "nothing. Give one of them a weight, e.g. --teachers.0.weight 1"
         )
+    _check_student(recipe)
+    kinds: set[TokenKind] = set()
+    for teacher in teachers:
+        facts = facts_of(teacher.encoder or teacher.name)
+        check_teacher(teacher, facts)
+        _check_mosaic(recipe, teacher, facts)
+        if (
+            recipe.distill.targets.transform == "phi_s"
+            and facts.dim
+            and "patch" in (teacher.kinds or ("patch",))
+        ):
+            hadamard(facts.dim)  # refuses widths without a rotation
+        kinds |= set(teacher.kinds or (("cls", "patch") if facts.has_cls else ("patch",)))
+    DistillationLoss(recipe.distill.loss).require(kinds)
+
+
+def _check_student(recipe: Recipe) -> None:
+    """Refuse sizes of which no student can be built."""
     student = recipe.student
-    if student.network and (stride := network_stride(student.network)) != student.patch_size:
+    if not student.network:
+        student_shape(student, recipe.image_size)
+    elif (stride := network_stride(student.network)) != student.patch_size:
         raise ConfigError(
             f"student.network {student.network} has {stride} pixels per token; student.patch_size says "
             f"{student.patch_size}. Add --student.patch-size {stride}, and image sizes that are multiples of it."
         )
-    for teacher in teachers:
-        check_teacher(teacher, facts_of(teacher.encoder or teacher.name))
+
+
+def _check_mosaic(recipe: Recipe, teacher: TeacherConfig, facts: EncoderFacts) -> None:
+    """Refuse a canvas that has room for one image only, whatever size a step draws."""
+    if not teacher.mosaic or teacher.image_size is None or facts.patch_size is None:
+        return
+    smallest = min(recipe.image_sizes or (recipe.image_size,)) // recipe.student.patch_size
+    canvas = teacher.image_size // facts.patch_size
+    if canvas < 2 * smallest:
+        raise ConfigError(
+            f"mosaic of teacher {teacher.name!r} would have no effect: images have {smallest} tokens per side, and its "
+            f"canvas has {canvas}. Leave it out, or raise its image_size to {2 * smallest * facts.patch_size} at least."
+        )
 
 
 def check_teacher(teacher: TeacherConfig, facts: EncoderFacts) -> None:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from codistill.data import LoaderConfig, eval_loader, train_loader
-from codistill.distill.calibration import calibrate
-from codistill.distill.losses import DistillationLoss
+from codistill.distill.calibration import calibrate, suits
 from codistill.distill.objective import DistillationObjective
 from codistill.distill.sharing import check_sharing, to_device
 from codistill.encoders.base import Encoder
@@ -60,13 +59,7 @@ def build_objective(
     sources = {source.name: source.domain for source in recipe.training_sources}
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)
-    DistillationLoss(recipe.distill.loss)  # refuses unknown terms before any teacher is downloaded
     bank = build_bank(recipe, device, recipe.engine.precision)
-    if recipe.distill.loss.summary is not None and not any("cls" in bank[name].kinds for name in bank.names):
-        raise ConfigError(
-            f"distill.loss.summary = {dict(recipe.distill.loss.summary)} would have no effect: no teacher has a class "
-            "token. Leave it out."
-        )
     student, fresh = build_student(recipe, bank.target_specs())
     compile_teachers(bank, everyone=recipe.engine.compile)
     objective = DistillationObjective(
@@ -100,7 +93,7 @@ def calibrate_targets(
     part: "DataPart",
     all_reduce_sum: Callable[[Tensor], Tensor],
 ) -> int:
-    """Compute fixed target statistics on the first training batches, for teachers for which `student.init` has none.
+    """Compute fixed target statistics on the first training batches, for teachers whose `student.init` has none to use.
 
     Returns:
         Images seen by this rank; 0 if nothing had to be computed.
@@ -108,7 +101,10 @@ def calibrate_targets(
     names = [target.name for target in objective.trainable.targets]
     if recipe.student.init:
         names = [
-            name for name in names if any(line.startswith(f"target_statistics.{name}.") for line in fresh)
+            name
+            for name in names
+            if any(line.startswith(f"target_statistics.{name}.") for line in fresh)
+            or not suits(objective, name)
         ]
     if recipe.distill.targets.statistics != "fixed" or not names:
         return 0

@@ -138,6 +138,7 @@ def _student(recipe: Recipe) -> Iterator[Idle]:
         yield "student.class_tokens", "fewer than two teachers have class tokens to predict"
     if student.freeze_encoder:
         yield "student.damp", "student.freeze_encoder leaves its weights alone"
+        yield "distill.mesa.weight", "student.freeze_encoder leaves the encoder equal to its moving average"
     reads = find_projector(projector.kind).options
     unread = (name for name in field_hints(ProjectorConfig) if name not in (*reads, "kind"))
     yield from under("student.projector", unread, f"student.projector.kind is {projector.kind}")

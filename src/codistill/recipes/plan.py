@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from codistill.encoders.load import load_encoder
-from codistill.encoders.vit import ViTEncoder
+from codistill.encoders.vit import TransformerEncoder, ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn.products import count_flops
 from codistill.nn.vit import ViTConfig, vit_config
@@ -72,7 +72,8 @@ class Work:
 
     Attributes:
         images: of a step, on average: steps of larger drawn sizes hold fewer.
-        encoder, projectors: of the student, forward and backward, for one image, averaged over the images of all steps.
+        encoder, projectors: of the student, forward and backward, for one image, averaged over the images of all steps;
+            with MESA, `encoder` includes the forward pass of the moving average.
         teachers: forward, by name, averaged in the same way; each counts only for the share of the images that it sees.
         gradient_bytes: of a step.
     """
@@ -113,7 +114,7 @@ def teacher_shape(teacher: TeacherConfig, recipes: Mapping[str, Recipe]) -> ViTC
     first = what.split(",")[0]
     if what.startswith("random:") or find_shipped(first) is not None or Path(first).expanduser().exists():
         encoder = load_encoder(what)
-        if isinstance(encoder, ViTEncoder):
+        if isinstance(encoder, TransformerEncoder):
             return encoder.config
         raise ConfigError(
             f"teacher {teacher.name!r}: operations of a {type(encoder).__name__} are not counted"
@@ -203,7 +204,10 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
             for name, share in shares.items()
             if share < 1.0
         )
-    trained = 3 - 2 * config.freeze_encoder  # the backward pass costs twice the forward one
+    trained = 3.0 - 2 * config.freeze_encoder  # the backward pass costs twice the forward one
+    mesa = recipe.distill.mesa
+    if mesa.weight:
+        trained += 1 - mesa.start  # the moving average's forward pass
     count = sum(p.numel() for p in student.parameters() if p.requires_grad)
     return Work(
         images=drawn.images,

@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
-from codistill.encoders.options import split_options
+from codistill.encoders.hf import PREFIX as HF
+from codistill.encoders.load import REGISTER
+from codistill.encoders.network import network_name
+from codistill.encoders.options import FILE_OPTIONS, split_options, split_precision
+from codistill.encoders.published import resolve_published
 from codistill.encoders.timm_model import PREFIX as TIMM
 from codistill.errors import CheckpointError, ConfigError
 from codistill.files.json_files import read_json
@@ -12,6 +16,9 @@ from codistill.weights.export import CONFIG
 from codistill.weights.known import find_known
 from codistill.weights.licences import licences_of, permits_commercial
 from codistill.weights.run import DESCRIBE
+from codistill.weights.shipped import find_shipped
+
+_OPTIONS = (*FILE_OPTIONS, REGISTER, "projector")
 
 
 def check_purpose(recipe: Recipe) -> None:
@@ -27,6 +34,10 @@ def check_purpose(recipe: Recipe) -> None:
     named = {f"teacher {teacher.name!r}": teacher.encoder or teacher.name for teacher in recipe.teachers}
     if recipe.student.init:
         named["student.init"] = recipe.student.init
+    if recipe.student.network:
+        name, pretrained = network_name(recipe.student.network)
+        if pretrained:
+            named["student.network"] = f"{TIMM}{name}"
     for what, text in named.items():
         found = stated_licence(text)
         if found is None:
@@ -42,13 +53,20 @@ def check_purpose(recipe: Recipe) -> None:
 
 def stated_licence(text: str) -> tuple[str, bool | None] | None:
     """Return an encoder's licence and whether it allows commercial use (None: not known); None if it does not exist."""
-    text = os.path.expandvars(text)
+    text, _ = split_precision(os.path.expandvars(text))
     if text.startswith("random:"):
         return "none (random weights)", True
+    if text.startswith(HF):
+        return "unknown", None
+    path = Path(text).expanduser()
+    if not path.exists() and find_shipped(text.partition(",")[0]) is None:
+        text = resolve_published(text)
     if text.startswith(TIMM):
         licence = _of_timm(text.removeprefix(TIMM))
         return licence, permits_commercial(licence)
-    path = Path(split_options(text)[0] if not Path(text).exists() else text).expanduser()
+    if not path.exists():
+        text, _ = split_options(text, _OPTIONS)
+        path = find_shipped(text) or Path(text).expanduser()
     if not path.exists():
         known = find_known(text)
         if known is not None:

@@ -124,14 +124,15 @@ class Student(nn.Module):
         return next(target for target in self.targets if target.name == teacher)
 
     def denormalize(self, projected: Tokens, teacher: str) -> Tokens:
-        """Map standardized tokens of a teacher to the teacher's own space."""
+        """Map standardized tokens of a teacher to the teacher's own space; no patches if it teaches none."""
         statistics: TargetStatistics = self.target_statistics[teacher]  # type: ignore[assignment]
 
         def back(x: Tensor, kind: TokenKind) -> Tensor:
             return statistics.of_kind(kind).denormalize(x)
 
+        patches = projected.patches
         return Tokens(
-            patches=back(projected.patches, "patch"),
+            patches=back(patches, "patch") if "patch" in statistics else patches[:, :0].float(),
             grid=projected.grid,
             cls=None if projected.cls is None else back(projected.cls, "cls"),
             normed=True,
