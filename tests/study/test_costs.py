@@ -1,5 +1,6 @@
 """What cells are expected to cost before any has finished."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,16 @@ def test_a_training_keeps_the_last_of_its_log_and_of_its_validation(tmp_path: Pa
     assert facts["metrics"] == {"step": 2, "loss": 2.0}
     assert facts["validation"] == {"step": 2, "a/cosine": 0.5}
     assert facts["flops"] == costs.training_flops(cell)
+    assert "loss_correlation" not in facts
+    steps = [{"step": i, "loss/a": i % 3, "loss/b": -(i % 3)} for i in range(40)]
+    (cell.out / "metrics.jsonl").write_text("\n".join(map(json.dumps, steps)))
+    (pair,) = costs.facts_of(cell, 5.0, folder, "cpu")["loss_correlation"]
+    assert (pair["first"], pair["second"], pair["updates"]) == ("a", "b", 39)
+    assert pair["correlation"] == pytest.approx(-1)
+    (cell.out / "metrics.jsonl").write_text("\n".join(map(json.dumps, steps[:4])))
+    (short,) = costs.facts_of(cell, 5.0, folder, "cpu")["loss_correlation"]
+    assert short["low"] is None
+    json.dumps(short, allow_nan=False)
 
 
 def test_the_rate_of_this_machine_is_measured() -> None:

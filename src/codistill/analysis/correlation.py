@@ -5,11 +5,13 @@ with its confidence interval, and the share of updates at which both losses move
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
+from codistill.analysis.log import read_series
 from codistill.errors import DataError
 
 BLOCK, RESAMPLES = 10, 1000
@@ -35,6 +37,10 @@ class PairCorrelation:
     high: float
     agreement: float
     updates: int
+
+    def as_json(self) -> dict[str, str | float | None]:
+        """Return the fields by name; None for NaN, which JSON has not."""
+        return {name: None if value != value else value for name, value in asdict(self).items()}
 
 
 def loss_change_correlations(losses: Mapping[str, np.ndarray]) -> list[PairCorrelation]:
@@ -63,6 +69,19 @@ def loss_change_correlations(losses: Mapping[str, np.ndarray]) -> list[PairCorre
         low, high = _interval(a, b)
         results.append(PairCorrelation(first, second, _pearson(a, b), low, high, agreement, int(a.size)))
     return results
+
+
+def correlations_of_run(run: Path) -> list[PairCorrelation]:
+    """The same of a run's log; empty with a single teacher.
+
+    Raises:
+        DataError: if the log is missing or damaged.
+    """
+    series = read_series(run / "metrics.jsonl")
+    teachers = series.teachers()
+    if len(teachers) < 2:
+        return []
+    return loss_change_correlations({name: series.values[f"loss/{name}"] for name in teachers})
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:

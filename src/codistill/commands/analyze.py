@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from codistill.analysis.correlation import PairCorrelation, loss_change_correlations
-from codistill.analysis.log import read_series
+from codistill.analysis.correlation import PairCorrelation, correlations_of_run
 from codistill.analysis.variance import ExplainedVariance, explained_variance
 from codistill.commands.analyze_images import analyze_images, drawn_files, save_register_neurons
 from codistill.commands.parsers.analyze import parse
@@ -75,15 +74,6 @@ def correlation_figure(runs: Mapping[str, list[PairCorrelation]], path: Path) ->
     plt.close(figure)
 
 
-def correlations_of(run: Path) -> list[PairCorrelation]:
-    """Correlations of loss changes from a run's log; none with a single teacher."""
-    series = read_series(run / "metrics.jsonl")
-    teachers = series.teachers()
-    if len(teachers) < 2:
-        return []
-    return loss_change_correlations({name: series.values[f"loss/{name}"] for name in teachers})
-
-
 def analyze_run(run: Path, out: Path, command: list[str], *, variance: bool = True) -> dict[str, Any]:
     """Write all analyses that are possible for a run to a folder; returns the content of analysis.json.
 
@@ -97,9 +87,9 @@ def analyze_run(run: Path, out: Path, command: list[str], *, variance: bool = Tr
     out.mkdir(parents=True, exist_ok=True)
     recipe = read_run_recipe(run)
     numbers: dict[str, Any] = {"run": run.name}
-    pairs = correlations_of(run)
+    pairs = correlations_of_run(run)
     if pairs:
-        numbers["loss_correlation"] = [asdict(pair) for pair in pairs]
+        numbers["loss_correlation"] = [pair.as_json() for pair in pairs]
         correlation_figure({run.name: pairs}, out / CORRELATION_FIGURE)
     if variance and recipe.held_out_sources:
         loader = replace(loader_config(recipe), num_workers=0)
@@ -141,10 +131,10 @@ def main(argv: list[str]) -> int:
         folder = together / name if together else arguments.out or run / "analysis"
         _of_run(run, folder, argv, variance=arguments.variance)
     if together:
-        pairs = {name: found for name, run in runs.items() if (found := correlations_of(run))}
+        pairs = {name: found for name, run in runs.items() if (found := correlations_of_run(run))}
         if pairs:
             correlation_figure(pairs, together / CORRELATION_FIGURE)
-            numbers = {name: [asdict(pair) for pair in found] for name, found in pairs.items()}
+            numbers = {name: [pair.as_json() for pair in found] for name, found in pairs.items()}
             write_metrics(together / "analysis.json", {"loss_correlation": numbers}, ["analyze", *argv])
             print(f"wrote {together}: {CORRELATION_FIGURE} of {len(pairs)} runs together")
     return 0
@@ -183,11 +173,11 @@ def _of_images(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 def _of_run(run: Path, out: Path, argv: list[str], *, variance: bool) -> None:
     numbers = analyze_run(run, out, ["analyze", *argv], variance=variance)
-    for pair in numbers.get("loss_correlation", ()):
+    for pair in correlations_of_run(run):
         print(
-            f"losses of {pair['first']} and {pair['second']}: correlation of changes {pair['correlation']:+.3f} "
-            f"[{pair['low']:+.3f}, {pair['high']:+.3f}], "
-            f"same direction at {100 * pair['agreement']:.0f} % of {pair['updates']} updates"
+            f"losses of {pair.first} and {pair.second}: correlation of changes {pair.correlation:+.3f} "
+            f"[{pair.low:+.3f}, {pair.high:+.3f}], "
+            f"same direction at {100 * pair.agreement:.0f} % of {pair.updates} updates"
         )
     for name, result in numbers.get("explained_variance", {}).items():
         print(f"{name}: components for 90 % of the variance: {json.dumps(result['components for 90 %'])}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from codistill.analysis.correlation import correlations_of_run
 from codistill.bench.machine import where
 from codistill.engine.distributed import DeviceChoice, choose_device
 from codistill.engine.logging import METRICS as METRICS_LOG
@@ -55,6 +56,8 @@ def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoi
         if cell.recipe is not None:
             bf16 = in_bf16(choose_device(device), cell.recipe.engine.precision)
             facts["precision"] = "bf16" if bf16 else "fp32"
+        if pairs := correlations_of_run(cell.out):
+            facts["loss_correlation"] = [pair.as_json() for pair in pairs]
         facts |= {"validation": found} if (found := last_metrics(cell.out / VALIDATION)) else {}
     return facts | {"provenance": provenance(cell.words)}
 
