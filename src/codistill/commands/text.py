@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     if not name:
         raise ConfigError(
             f"which image encoder shares the space of {tower.name}? add --image-encoder E, its name in `load_encoder` "
-            "and in runs, e.g. timm:vit_base_patch16_clip_224.openai"
+            "and in runs, e.g. timm:vit_base_patch16_siglip_256.v2_webli"
         )
     if captions:
         images, texts = zip(*((key, text) for key, text in rows), strict=True)

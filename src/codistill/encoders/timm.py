@@ -63,6 +63,16 @@ def network_licence(model: nn.Module) -> str:
     return str(metadata.get("license") or "unknown")
 
 
+def ends_in_layer(text: str) -> bool:
+    """Whether the weights of `timm:NAME` have a last layer (a projection or a classifier), which encoders leave out."""
+    try:
+        import timm
+    except ImportError:
+        return False
+    metadata = timm.get_pretrained_cfg(text.removeprefix(PREFIX))
+    return bool(getattr(metadata, "num_classes", 0))
+
+
 def normalization(name: str, model: nn.Module, options: dict[str, Any]) -> dict[str, Any]:
     """Mean, std and native size: the caller's, or else those in timm's metadata."""
     metadata: Any = getattr(model, "pretrained_cfg", {})

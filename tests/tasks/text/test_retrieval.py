@@ -100,6 +100,10 @@ def test_what_does_not_fit_is_refused_before_loading(
     pytest.importorskip("timm")
     with pytest.raises(ConfigError, match="embeddings have 5 channels, summaries of dinov3_vits16 384"):
         retrieval(argv)
+    pe = "timm:vit_pe_core_large_patch14_336.fb"  # 1024 channels before its projection, and after it
+    file = captions(tmp_path / "p.npz", np.ones((1, 1024), np.float32), ["0.png"], pe)
+    with pytest.raises(ConfigError, match=r"ends in a projection .* even if the widths agree"):
+        retrieval(["--encoder", f"{pe},summary=pooled", "--captions", str(file), "--images", str(pictures)])
     other = captions(tmp_path / "d.npz", np.ones((1, 5), np.float32), ["x.png"], "t")
     with pytest.raises(DataError, match="1 of 1 images are not in"):
         retrieval(["--encoder", ENCODER, "--captions", str(other), "--images", str(pictures)])

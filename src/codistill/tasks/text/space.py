@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codistill.encoders.facts import facts_of
+from codistill.encoders.timm import ends_in_layer
+from codistill.encoders.timm_model import PREFIX as TIMM
 from codistill.errors import ConfigError
 from codistill.student.load import described_teachers
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
@@ -38,9 +40,15 @@ def image_side(encoder: str, teacher: str | None, text: TextSide, kind: TokenKin
         kind: kind of tokens that are compared with the text.
 
     Raises:
-        ConfigError: if tower or width differ, or there are no such tokens.
+        ConfigError: if tower or width differ, there are no such tokens, or the space lies behind a layer left out.
     """
     what = f"teacher {teacher!r}" if teacher else "the encoder"
+    if text.tower.startswith(TIMM) and ends_in_layer(text.tower):
+        raise ConfigError(
+            f"{text.tower} ends in a projection or a classifier, which timm: encoders leave out: their vectors are in "
+            "no text tower's space, even if the widths agree. If transformers has the model, take it as "
+            "hf:ORG/REPO,summary=projected"
+        )
     if teacher is not None:
         said = described_teachers(encoder).get(teacher, {})
         check_tower(text.tower, said.get("encoder"), what)
