@@ -81,6 +81,17 @@ def test_one_pass_for_all_heads(heads: dict[str, Path], monkeypatch: pytest.Monk
     assert (counted.images, counted.passes) == (3, 2)
 
 
+def test_what_a_notebook_prints_is_one_short_line(heads: dict[str, Path]) -> None:
+    perception = Perception(ENCODER, {name: heads[name] for name in ("segmentation", "depth")}, device="cpu")
+    scene = perception([photo(1), photo(2)], names=["left", "right"])
+    assert repr(perception).endswith(f" with segmentation, depth; {perception.size} pixels, on cpu)")
+    assert repr(scene) == "Scene(left, right; answers: segmentation, depth)"
+    assert repr(scene.depth) == "PerImage(2, each computed when it is indexed)"
+    for name in scene.wants():
+        answer = scene.answer(name)
+        assert repr(answer) == f"{type(answer).__name__}({answer.text()})"
+
+
 def test_answers_are_lazy_and_computed_once(heads: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     perception = Perception(ENCODER, heads, device="cpu")
     scene = perception([photo(1), photo(2)], want=("depth",))
