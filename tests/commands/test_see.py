@@ -150,6 +150,17 @@ def test_names_of_perceptions_that_ship(
     assert "Unknown perception 'mien'. Did you mean 'mine'? Known: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["see", "depth"])
+def test_a_command_without_heads_takes_those_that_ship_and_says_so(
+    command: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    want = ["--want", "depth", "--no-glb"] if command == "see" else []
+    assert main([command, str(photos / "a.png"), "--out", str(tmp_path / "out"), *want, *DEVICE]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith("with dune-tiny, a small model that ships; ")
+    assert " m to " in captured.out
+
+
 def test_a_head_is_predicted_beside_heads_that_are_named_or_gone(
     heads: tuple[str, ...], photos: Path, tmp_path: Path
 ) -> None:

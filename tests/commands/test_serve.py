@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from codistill.cli import main
+from codistill.commands.parsers.serve import parse
 from codistill.errors import ConfigError, MissingExtraError
 from codistill.serve import extra
 from codistill.serve.settings import ServeSettings
@@ -30,6 +31,10 @@ from codistill.serve.settings import ServeSettings
 def test_wrong_arguments(options: list[str], text: str, capsys: pytest.CaptureFixture) -> None:
     assert main(["serve", *options]) == 2
     assert text in capsys.readouterr().err
+
+
+def test_without_a_perception_one_that_ships_is_served() -> None:
+    assert parse([]).perception == "dune-tiny"
 
 
 def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,12 @@ def test_frozen_encoder_trains_projectors_alone() -> None:
     assert {n.split(".")[0] for n, p in student.named_parameters() if p.requires_grad} == {"projectors"}
 
 
+@pytest.mark.parametrize("name", RECIPE_NAMES)
+def test_recipes_leave_the_number_of_workers_to_the_machine(name: str) -> None:
+    """Batches do not depend on it; 14 of a training cluster, on two CPUs, made PyTorch warn of a freeze."""
+    assert (find_recipe(name).loader.num_workers or 0) <= 1
+
+
 def test_users_own_python_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(

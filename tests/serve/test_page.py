@@ -256,6 +256,31 @@ def test_the_page_comes_back_after_the_server(browser: Any) -> None:
 
 
 @pytest.mark.slow
+def test_the_3d_view_begins_with_most_of_what_two_cameras_see(page: Page) -> None:
+    page.open()
+    near, far = np.indices((5, 5, 5)).reshape(3, -1).T * 0.1 + (-1, -0.2, -1.2), np.array((2.5, 0.5, -2.5))
+    clouds = [points.ravel().tolist() for points in (near, near + far)]
+    view, projection = page.page.evaluate(
+        """async (clouds) => {
+            const { Viewer } = await import("/static/viewer.js"), canvas = document.createElement("canvas");
+            canvas.style = "position: fixed; width: 300px; height: 400px";
+            document.body.append(canvas);
+            const viewer = new Viewer(canvas), orbit = viewer.orbit;
+            const cloud = (p) =>
+                ({ positions: new Float32Array(p), colours: new Uint8Array(p.length), centre: [0, 0, 0] });
+            viewer.show({ clouds: clouds.map(cloud), bodies: [], cameras: [] }, true);
+            canvas.remove();
+            return [[...orbit.view()], [...orbit.projection(300 / 400)]];
+        }""",
+        clouds,
+    )
+    matrix = np.reshape(projection, (4, 4)).T @ np.reshape(view, (4, 4)).T  # both column by column
+    points = np.pad(np.reshape(clouds, (-1, 3)), ((0, 0), (0, 1)), constant_values=1) @ matrix.T
+    inside = (points[:, 3] > 0) & (np.abs(points[:, :2]) < points[:, 3:]).all(axis=1)
+    assert inside.mean() >= 0.89
+
+
+@pytest.mark.slow
 def test_a_lost_context_of_the_3d_view_comes_back(page: Page) -> None:
     page.open()
     before = distinct(page.colours("#space canvas"))
@@ -280,6 +305,8 @@ def test_a_phone(browser: Any, server: LiveServer) -> None:
         page.open()
         width = page.page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390
+        origin = page.page.locator("#facts td:nth-child(2)").first.bounding_box()
+        assert origin["height"] < 40  # one line, not a word broken into syllables
         page.page.tap("[data-answer=depth] .pick")
         page.page.tap("#panel-0 canvas")
         page.wait(lambda: "patches like" in page.text("#legend"), "similar patches")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codistill.commands.parsers.predict import parse
-from codistill.commands.predicting import find_images, refuse_overwriting, run_predictions
+from codistill.commands.predicting import find_images, refuse_overwriting, run_predictions, say_shipped
 from codistill.commands.task_config import make_runtime, typed_features, with_flags
 from codistill.errors import ConfigError
 from codistill.perception.config import FILE, read_config
@@ -22,6 +22,8 @@ def main(argv: list[str]) -> int:
     task = find_task(asked.task.name)
     if task.predict is None:
         raise ConfigError(f"{task.name} has no predictions of single images")
+    if own.head is not None and own.unnamed:
+        say_shipped(own.head.parent.parent.name, "--head")
     images = [replace(image, name=f"{image.name}.{task.name}") for image in find_images(own.images)]
     refuse_overwriting(images, [image.within(own.out, ".png") for image in images])
     options = _as_in_its_model(task.predict.options(), own.head)

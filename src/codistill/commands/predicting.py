@@ -107,6 +107,11 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def say_shipped(model: str, option: str) -> None:
+    """Say on standard error which model that ships answers, if the command line names none."""
+    print(f"with {model}, a small model that ships; {option} names another one", file=sys.stderr)
+
+
 def run_predictions(
     images: Sequence[ImageFile],
     out: Path,

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from codistill.commands.parsers.reconstruct import parse, robust_config
-from codistill.commands.predicting import refuse_overwriting
+from codistill.commands.predicting import refuse_overwriting, say_shipped
 from codistill.commands.progress_bar import SampleProgress
 from codistill.commands.task_config import make_runtime, typed_features
 from codistill.errors import ConfigError
@@ -24,6 +24,8 @@ from codistill.tasks.two_view.task import TASK
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
+    if arguments.head is not None and arguments.unnamed:
+        say_shipped(arguments.head.parent.parent.name, "--head")
     if arguments.focal is not None and not 0 < arguments.focal < math.inf:
         raise ConfigError(f"--focal must be above 0 pixels; got {arguments.focal:g}")
     config = ReconstructConfig(

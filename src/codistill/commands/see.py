@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from codistill.commands.parsers.see import parse
-from codistill.commands.predicting import exit_code, find_images, refuse_overwriting
+from codistill.commands.predicting import exit_code, find_images, refuse_overwriting, say_shipped
 from codistill.commands.see_video import see_video
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES
@@ -29,6 +29,8 @@ def main(argv: list[str]) -> int:
     results = [video.within(arguments.out, ".mp4") for video in videos]
     results += [] if arguments.together else [image.within(arguments.out, ".png") for image in images]
     refuse_overwriting(files, results)
+    if arguments.unnamed:
+        say_shipped(arguments.perception, "--perception or --head")
     perception = _opened(arguments)
     wanted = _wanted(perception, arguments.want, arguments.together)
     if arguments.focal is not None and not any(perception.is_solid(name) for name in wanted):

@@ -1,4 +1,4 @@
-"""`codistill serve --perception NAME|YAML`: serves the live page and the REST API."""
+"""`codistill serve [--perception NAME|YAML]`: serves the live page and the REST API."""
 
 import logging
 

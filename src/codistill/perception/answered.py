@@ -49,6 +49,10 @@ class Answered:
     def __len__(self) -> int:
         return len(self._pictures)
 
+    def __repr__(self) -> str:
+        heads = f"; answers: {', '.join(self.wants())}" if self.wants() else ""
+        return f"{type(self).__name__}({', '.join(self.names)}{heads})"
+
     @property
     def images(self) -> PerImage[UInt8[np.ndarray, "row column 3"]]:
         """The images, upright, at their own sizes."""
@@ -178,6 +182,8 @@ class Answered:
 
     @contextmanager
     def _computing(self, name: str) -> Iterator[None]:
+        head = self._heads[name]
+        head.sight.prepare(head.model)  # once for all images (the body model): no time of this answer
         with self._timed(name), torch.inference_mode():
             yield
 

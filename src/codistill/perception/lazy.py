@@ -29,6 +29,9 @@ class PerImage(Sequence[T], Generic[T]):
             raise IndexError(f"image {index} of {self._count}")
         return self._make(index % self._count)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._count}, each computed when it is indexed)"
+
     def __len__(self) -> int:
         return self._count
 

@@ -78,6 +78,10 @@ class Perception:
         plain = isinstance(device, str) and device in ("auto", "cpu", "cuda")
         self.to(choose_device(device) if plain else device)  # type: ignore[arg-type]
 
+    def __repr__(self) -> str:
+        heads = f" with {', '.join(self._heads)}" if self._heads else ""
+        return f"{type(self).__name__}({self.named_shortly}{heads}; {self.size} pixels, on {self._device})"
+
     @classmethod
     def from_config(cls, config: str | Path | PerceptionConfig, **options: Any) -> "Perception":
         """Load the perception of a YAML file, or of a config.

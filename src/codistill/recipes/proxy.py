@@ -83,7 +83,7 @@ EUPE_PROXY = Recipe(
     ),
     sources=(*training_sources(), *training_sources(("in1k",))),
     validation=held_out_sources(),
-    loader=LoaderConfig(batch_size=8192, num_workers=14),
+    loader=LoaderConfig(batch_size=8192),
     distill=_distill("larger"),
     optim=OptimConfig(lr=2e-5, weight_decay=1e-4),
     engine=_engine(390_000),

@@ -48,7 +48,7 @@ def stage_one(name: str, size: str, about: str) -> Recipe:
         teachers=DUNE_TEACHERS,
         sources=training_sources(),
         validation=held_out_sources(),
-        loader=LoaderConfig(batch_size=BATCH, num_workers=14),
+        loader=LoaderConfig(batch_size=BATCH),
         engine=EngineConfig(
             total_steps=published_steps(100.0, BATCH),
             log_every=50,
@@ -103,7 +103,7 @@ UNIC = Recipe(
     sources=training_sources(("in1k",)),
     validation=held_out_sources(("in1k",)),
     augment=AugmentConfig(),
-    loader=LoaderConfig(batch_size=BATCH, num_workers=14),
+    loader=LoaderConfig(batch_size=BATCH),
     distill=DistillConfig(targets=TargetConfig(statistics="running")),
     optim=OptimConfig(clip="none", warmup_fraction=0.05),
     engine=EngineConfig(

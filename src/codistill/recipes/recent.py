@@ -57,7 +57,7 @@ CRADIO_V4_LIKE = Recipe(
     ),
     sources=(*training_sources(), *training_sources(("in1k",))),
     validation=held_out_sources(),
-    loader=LoaderConfig(batch_size=1024, num_workers=14),
+    loader=LoaderConfig(batch_size=1024),
     distill=DistillConfig(
         loss=LossConfig(weights={"cosine": 0.9, "smooth_l1": 0.1}, summary={"angular": 1.0}),
         targets=TargetConfig(statistics="fixed", transform="phi_s"),

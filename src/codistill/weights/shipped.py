@@ -110,3 +110,15 @@ def given_head(given: Path | None, task: str) -> Path:
             f"which head? add --head HEAD of `codistill fit {task}` (or --model FILE): no model that ships has one"
         )
     return shipped_head(task)
+
+
+def shipped_perception() -> str:
+    """Name of the first shipped model with heads: what `see` and `serve` use if no encoder and heads are named.
+
+    Raises:
+        ConfigError: if no model has heads.
+    """
+    for name, folder in shipped_models().items():
+        if (folder / HEADS).is_dir():
+            return name
+    raise ConfigError("which encoder and heads? add --perception YAML: no model that ships has heads")

@@ -26,7 +26,7 @@ add(
     "--head",
     type=Path,
     metavar="HEAD",
-    help="of `codistill fit`, or a released file of a head; or the name of a model that ships (its head)",
+    help="of `codistill fit`, or a released file of a head; or the name of a model that ships (the first that has one)",
 )
 add("--model", type=Path, metavar="FILE", help="a released file of encoder and head together")
 add_other_encoder_option(PARSER)
@@ -66,9 +66,9 @@ def parse(argv: list[str]) -> Asked:
         raise ConfigError(f"which images? They come right after the task: {USAGE}")
     if own.head is not None and own.model is not None:
         raise ConfigError("--head and --model exclude each other: name one of them")
-    if own.model is None:
-        own.head = given_head(own.head, task.name)
     if own.out is None:
         raise ConfigError("where to? add --out DIR")
+    if own.model is None:
+        own.unnamed, own.head = own.head is None, given_head(own.head, task.name)
     own.images = images
     return Asked(task=task, own=own, flags=flags)

@@ -79,5 +79,5 @@ def parse(argv: list[str]) -> argparse.Namespace:
     arguments = PARSER.parse_args(argv)
     robust_config(arguments)
     if arguments.model is None:
-        arguments.head = given_head(arguments.head, "two-view")
+        arguments.unnamed, arguments.head = arguments.head is None, given_head(arguments.head, "two-view")
     return arguments

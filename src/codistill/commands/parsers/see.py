@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from codistill.errors import ConfigError
+from codistill.weights.shipped import shipped_perception
 
 PARSER = argparse.ArgumentParser(
     prog="codistill see",
@@ -21,7 +22,11 @@ add(
     help="images, videos, folders (with all that is in them), or patterns such as 'photos/*.jpg'",
 )
 add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
-add("--perception", metavar="NAME|YAML", help="encoder and heads")
+add(
+    "--perception",
+    metavar="NAME|YAML",
+    help="encoder and heads (without --encoder and --head: the first that ships)",
+)
 add("--encoder", metavar="E", help="what load_encoder accepts (the one that the first head was fitted on)")
 add(
     "--head",
@@ -69,12 +74,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if len(heads) < len(arguments.head):
         raise ConfigError(f"two heads have one name: {', '.join(arguments.head)}")
     own = bool(heads or arguments.encoder)
-    if own == (arguments.perception is not None):
-        raise ConfigError(
-            "which heads? Give --perception NAME|YAML, or --head NAME=PATH (once for each), with or without --encoder"
-            if not own
-            else "--perception names encoder and heads: leave out --encoder and --head"
-        )
+    if own and arguments.perception is not None:
+        raise ConfigError("--perception names encoder and heads: leave out --encoder and --head")
+    arguments.unnamed = not own and arguments.perception is None
+    if arguments.unnamed:
+        arguments.perception = shipped_perception()
     if arguments.other_encoder and arguments.encoder is None:
         raise ConfigError("--other-encoder has no effect without --encoder")
     for name in ("size", "every", "max_frames"):

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from codistill.errors import ConfigError
+from codistill.weights.shipped import shipped_perception
 
 TOKEN_VARIABLE = "CODISTILL_TOKEN"
 
@@ -17,8 +18,7 @@ add = PARSER.add_argument
 add(
     "--perception",
     metavar="NAME|YAML",
-    required=True,
-    help="a known perception, or a YAML file that names an encoder and heads",
+    help="a known perception, or a YAML file that names an encoder and heads (the first that ships)",
 )
 add("--port", type=int, default=8000, help="to listen on; 0: any free one (%(default)s)")
 add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: reachable by others (%(default)s)")
@@ -62,6 +62,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         ConfigError: for a perception file that does not exist.
     """
     arguments = PARSER.parse_args(argv)
+    arguments.unnamed = arguments.perception is None
+    if arguments.unnamed:
+        arguments.perception = shipped_perception()
     path = Path(arguments.perception)
     if path.suffix.lower() in (".yaml", ".yml") and not path.is_file():
         raise ConfigError(f"{path}: there is no such file")

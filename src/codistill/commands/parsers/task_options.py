@@ -65,7 +65,9 @@ def sort_flags(
     for word in words:
         if not word.startswith("--"):
             if place is None:
-                raise ConfigError(f"{word!r} belongs to no option; codistill … {task.name} --help lists them")
+                raise ConfigError(
+                    f"{word!r} belongs to no option; {parser.prog} {task.name} --help lists them"
+                )
             place.append(word)
             continue
         path = path_of_flag(word)
@@ -74,7 +76,7 @@ def sort_flags(
             raise ConfigError(f"--{path} is not for {task.name}: its features are chosen by {taken} alone")
         if known is not None and path not in known:
             own = [flag for action in parser._actions for flag in action.option_strings]
-            check_flags([word], known, f"codistill … {task.name} --help lists them all.", own)
+            check_flags([word], known, f"{parser.prog} {task.name} --help lists them all.", own)
         if path in FEATURE_NAMES or path.startswith(FEATURES):
             place = sorted_words["features"]
             word = word.replace(f"--{FEATURES}", "--", 1)

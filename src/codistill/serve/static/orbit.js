@@ -1,6 +1,6 @@
 // A camera that turns around a target: drag turns, wheel and pinch zoom, right button or two fingers move.
 
-const STEEPEST = 1.45, HALF_ANGLE = 0.4; // of view, across the shorter side, radians
+const STEEPEST = 1.45;
 
 export class Orbit {
   constructor(canvas, changed) {
@@ -76,16 +76,6 @@ export class Orbit {
     return this.target.map((value, i) => value + back[i] * this.distance);
   }
 
-  // The distance from the target at which the given share of the points lies within the view.
-  distanceToSee(points, share, aspect) {
-    const axes = this.axes(), slope = Math.tan(HALF_ANGLE), across = slope * Math.max(1, aspect), upright = slope / Math.min(1, aspect);
-    const needed = points.map((point) => {
-      const [x, y, back] = axes.map((axis) => axis.reduce((sum, value, i) => sum + value * (point[i] - this.target[i]), 0));
-      return back + Math.max(Math.abs(x) / across, Math.abs(y) / upright);
-    }).sort((a, b) => a - b);
-    return needed[Math.floor(share * (needed.length - 1))];
-  }
-
   view() {
     const [r, u, b] = this.axes(), e = this.eye();
     const dot = (a) => -(a[0] * e[0] + a[1] * e[1] + a[2] * e[2]);
@@ -93,7 +83,7 @@ export class Orbit {
   }
 
   projection(aspect) {
-    const near = this.distance / 200, far = this.distance * 60, f = 1 / Math.tan(HALF_ANGLE);
+    const near = this.distance / 200, far = this.distance * 60, f = 1 / Math.tan(0.4);
     const scale = aspect < 1 ? f * aspect : f;
     return new Float32Array([scale / aspect, 0, 0, 0, 0, scale, 0, 0, 0, 0, (far + near) / (near - far), -1, 0, 0, (2 * far * near) / (near - far), 0]);
   }

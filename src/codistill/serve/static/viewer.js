@@ -4,7 +4,7 @@
 import { makePrograms, upload } from "./gl.js";
 import { Orbit } from "./orbit.js";
 
-const SWAY = 6000, MOST = 0.9, TINT = [0.98, 0.62, 0.76];
+const SWAY = 6000, TINT = [0.98, 0.62, 0.76];
 
 export class Viewer extends EventTarget {
   constructor(canvas) {
@@ -50,14 +50,15 @@ export class Viewer extends EventTarget {
     this.redraw();
   }
 
-  // Back to a little above and beside the first camera, looking at the middle of what it sees, from far enough to see most.
+  // Back to a little above and beside the first camera, looking at the middle of what all cameras see, from so far
+  // away that most of it is in view: several cameras together see more than the first one.
   reset(sway = false) {
     const all = this.scene.clouds.length ? this.scene.clouds : this.scene.bodies;
     if (!all.length) return;
     const middle = centre(all);
-    const away = Math.max(0.2, Math.hypot(...middle)), aspect = this.canvas.clientWidth / this.canvas.clientHeight || 1;
+    const away = Math.max(0.2, Math.hypot(...middle));
     Object.assign(this.orbit, { target: middle, yaw: Math.atan2(-middle[0], -middle[2]) * 0.3 + 0.24, pitch: 0.16 });
-    this.orbit.distance = Math.max(away * 1.35, this.orbit.distanceToSee(sample(all), MOST, aspect));
+    this.orbit.distance = Math.max(away * 1.35, enough(all, this.orbit, this.canvas.clientWidth / this.canvas.clientHeight || 1));
     if (sway && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.sway();
     this.redraw();
   }
@@ -159,18 +160,29 @@ function multiply(a, b) {
   return out;
 }
 
-// Some 800 points of each thing.
-function sample(things) {
-  return things.flatMap(({ positions }) => {
-    const points = [], step = 3 * Math.max(1, Math.floor(positions.length / 3 / 800));
-    for (let i = 0; i < positions.length; i += step) points.push(positions.slice(i, i + 3));
-    return points;
+// Some eight hundred points of each thing.
+function some(things) {
+  return things.flatMap(({ positions: p }) => {
+    const step = 3 * Math.max(1, Math.floor(p.length / 3 / 800)), chosen = [];
+    for (let i = 0; i < p.length; i += step) chosen.push([p[i], p[i + 1], p[i + 2]]);
+    return chosen;
   });
 }
 
+const quantile = (values, share) => values.sort((a, b) => a - b)[Math.floor(share * (values.length - 1))];
+
 function centre(things) {
-  const points = sample(things), middle = Math.floor(points.length / 2);
-  return [0, 1, 2].map((axis) => points.map((point) => point[axis]).sort((a, b) => a - b)[middle]);
+  const points = some(things);
+  return [0, 1, 2].map((axis) => quantile(points.map((point) => point[axis]), 0.5));
+}
+
+// The distance from the target at which nine tenths of the points are in view.
+function enough(things, orbit, aspect) {
+  const axes = orbit.axes(), projection = orbit.projection(aspect);
+  return quantile(some(things).map((point) => {
+    const [x, y, z] = axes.map((axis) => axis.reduce((sum, value, i) => sum + value * (point[i] - orbit.target[i]), 0));
+    return z + Math.max(Math.abs(x) * projection[0], Math.abs(y) * projection[5]);
+  }), 0.9);
 }
 
 // How far apart neighbouring points lie at a distance of one metre from their camera.

@@ -14,7 +14,7 @@ NAMED = 5
 """Number of classes in an answer."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LabelsAnswer(Answer):
     """The most probable classes of an image.
 

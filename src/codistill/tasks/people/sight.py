@@ -37,7 +37,7 @@ class PeopleOptions:
             raise ConfigError(f"the field of view must lie between 0 and 180 degrees; got {self.fov}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Person:
     """A person in the camera's frame (x right, y down, z forward), metres.
 
@@ -57,13 +57,16 @@ class Person:
     head: Float[np.ndarray, "3"]
     pelvis: Float[np.ndarray, "3"]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(score {self.score:.2f}, {self.distance:.1f} m away)"
+
     @property
     def distance(self) -> float:
         """Distance of the head along the camera axis, metres."""
         return float(self.head[2])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PeopleAnswer(Answer):
     """The people of an image, nearest first.
 

@@ -58,6 +58,9 @@ class Seen:
 class Answer(ABC):
     """A head's answer for one image, or for several images together."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.text()})"
+
     @abstractmethod
     def draw(
         self, pixels: UInt8[np.ndarray, "row column 3"], like: "Answer | None" = None

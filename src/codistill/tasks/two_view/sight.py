@@ -55,7 +55,7 @@ class TwoViewOptions:
         check_least(self, "iterations", "min_matches", least=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TwoViewAnswer(Answer):
     """A reconstruction of two or more images, in metres if the head was trained on metres.
 

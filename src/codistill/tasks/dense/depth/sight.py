@@ -15,7 +15,7 @@ from codistill.tasks.shared.seen import Answer, Seen
 from codistill.tasks.task import Sight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DepthAnswer(Answer):
     """Depth along the camera's optical axis in metres, fp32; NaN where there is no answer."""
 

@@ -14,7 +14,7 @@ from codistill.tasks.shared.seen import Answer, Seen
 from codistill.tasks.task import Sight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NormalsAnswer(Answer):
     """Unit normals towards the camera, fp32, in the camera frame (x right, y down, z forward)."""
 

@@ -33,7 +33,7 @@ def shares_text(shares: Sequence[tuple[str, float]], most: int) -> str:
     return ", ".join(f"{name} {share:.0%}" for name, share in said)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SegmentationAnswer(Answer):
     """Classes of an image's pixels.
 
