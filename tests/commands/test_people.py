@@ -54,7 +54,10 @@ def test_fitting_again_says_that_it_is_done(
 
 
 def test_an_evaluation_leaves_numbers_and_pictures(
-    head: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    head: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     pytest.importorskip("embreex", reason="needs the extra `world`")
     own, mean = tmp_path / "own", tmp_path / "mean"
@@ -82,11 +85,23 @@ def test_an_evaluation_leaves_numbers_and_pictures(
     baseline = json.loads((mean / "metrics.json").read_text())
     assert baseline["baseline"] == "mean-body" and baseline["comparison"]["difference"]["count"] == 4
     assert "f1: this minus" in capsys.readouterr().out
+    assert baseline["mean_body_of"].startswith("folder:")
     with np.load(own / "per_image.npz") as arrays:
         assert len(arrays["rows.pve"]) == len(arrays["rows.sample"]) == 6
     # Other people as the truth cannot be compared.
     assert main([*argv, "--cells", "1"]) == 2
     assert "counts 6 things as the truth, this evaluation 4" in capsys.readouterr().err
+    # A head whose own data lies elsewhere: the mean body is that of the scored data.
+    moved = tmp_path / "moved"
+    shutil.copytree(head, moved)
+    record = json.loads((moved / "head.json").read_text())
+    record["data"]["spec"] = "folder:elsewhere"
+    (moved / "head.json").write_text(json.dumps(record))
+    argv[argv.index(str(head))] = str(moved)
+    assert main([*argv, "--data", baseline["data"], "--out", str(tmp_path / "again")]) == 0
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again["scores"] == baseline["scores"] and again["mean_body_of"] == baseline["data"]
+    assert "elsewhere" in caplog.text
 
 
 def test_images_of_any_kind_become_pictures_json_and_glb(head: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 --head FILE --encoder E  the head of such a file on another encoder
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
-from codistill.errors import CheckpointError, ConfigError
+from codistill.errors import CheckpointError, ConfigError, DataError
 from codistill.heads.human_mesh.frozen import as_fast_as
 from codistill.heads.human_mesh.load import read_human_mesh
 from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
@@ -27,6 +28,8 @@ from codistill.tasks.shared.head_files import TENSORS, read_record, read_tensors
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
 from codistill.weights.read import read_checkpoint
+
+_log = logging.getLogger(__name__)
 
 
 def load_people(
@@ -58,13 +61,21 @@ def load_people(
         found, trained_on = _fitted(path, subject, search, data)
     if subject.baseline is not None:  # mean-body, the only baseline
         assert data is not None
-        found.mean = _mean_body(trained_on or data.spec, data, found.body)
+        found.mean_of, found.mean = _mean_body(trained_on or data.spec, data, found.body)
     return found
 
 
-def _mean_body(spec: str, data: PeopleData, body: BodyModel) -> MeanBody:
-    """The mean body of the people that the head was fitted on."""
-    train: PeopleData = open_split(LAYOUTS, spec, "train", partial=data.partial)
+def _mean_body(spec: str, data: PeopleData, body: BodyModel) -> tuple[str, MeanBody]:
+    """The mean body of the people that the head was fitted on, or of the scored data's own train split; and of which."""
+    try:
+        train: PeopleData = open_split(LAYOUTS, spec, "train", partial=data.partial)
+    except (ConfigError, DataError) as error:
+        if spec == data.spec:
+            raise
+        _log.warning(
+            "%s. The head was fitted on it: the mean body is that of %s (train) instead", error, data.spec
+        )
+        return _mean_body(data.spec, data, body)
     truths = (train.samples[index].truth for index in range(len(train.samples)))
     mean = MeanBody.of(truths, train.body.shape_limit)
     if len(mean.shape) != body.n_shape:
@@ -72,7 +83,7 @@ def _mean_body(spec: str, data: PeopleData, body: BodyModel) -> MeanBody:
             f"{spec}: people have {len(mean.shape)} shape numbers and the head gives {body.n_shape}: there is no mean "
             "body for it. Fit a head on these labels."
         )
-    return mean
+    return spec, mean
 
 
 def _fitted(

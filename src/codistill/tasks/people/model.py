@@ -97,7 +97,7 @@ class PeopleEstimator:
         make_body: makes the body model at its first use: the first Anny on a machine takes minutes.
         size: side of the encoder's square input, pixels.
         search: see `PeopleSearch`.
-        mean: body of a baseline that replaces every predicted one, or None.
+        mean, mean_of: body of a baseline that replaces every predicted one, or None; whose mean it is.
     """
 
     features: FrozenFeatures
@@ -107,6 +107,7 @@ class PeopleEstimator:
     size: int
     search: PeopleSearch
     mean: MeanBody | None = None
+    mean_of: str = ""
 
     @cached_property
     def body(self) -> BodyModel:
@@ -124,7 +125,8 @@ class PeopleEstimator:
         return next(self.head.parameters()).device
 
     def describe(self) -> dict[str, Any]:
-        return {"encoder": self.features.describe(), "body": self.body_name, "size": self.size}
+        facts = {"encoder": self.features.describe(), "body": self.body_name, "size": self.size}
+        return facts | ({"mean_body_of": self.mean_of} if self.mean_of else {})
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "row column 3"], intrinsics: Float[Tensor, "3 3"]) -> Bodies:
