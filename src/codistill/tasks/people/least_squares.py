@@ -24,8 +24,8 @@ from codistill.nn.moments import RidgeSums
 from codistill.tasks.people.loading import ViewPlan, assembled
 from codistill.tasks.shared.groups import named_groups, split_groups
 
-PENALTIES = (0.15, 0.5, 1.5, 5.0, 15.0)
-"""Candidate penalties per person, for standardized tokens."""
+PENALTIES, LARGER = (0.15, 0.5, 1.5, 5.0, 15.0), (50.0, 150.0, 500.0, 1500.0)
+"""Candidate penalties per person, for standardized tokens; larger ones are tried while the largest is the best."""
 
 VALUES = 12_288
 """Largest number of values read from a window: the normal matrix then has 604 MB, and is in memory three times."""
@@ -45,7 +45,7 @@ class LeastSquares:
 
     Attributes:
         people: number of people fitted, mirrored ones included.
-        penalty: the best of `PENALTIES`.
+        penalty: the best of `PENALTIES` and, if the largest of them is the best, of `LARGER`.
         error: mean distance of vertices after alignment on held-out images, mm; NaN if nobody is held out.
         mean_error: the same for the mean rotations and shape.
     """
@@ -90,11 +90,13 @@ def start_by_least_squares(
         inputs, wanted = (torch.cat(part) for part in zip(*held_out, strict=True))  # (person, …)
         truth = _vertices(body, head, wanted)
         mean_error = _error(body, head, sums.means()[1].expand_as(wanted), truth)
-        errors = {}
-        for penalty in PENALTIES:
+        best, errors = PENALTIES[0], {}
+        for penalty in (*PENALTIES, *LARGER):
             weight, bias = sums.solve(penalty)
             errors[penalty] = _error(body, head, inputs @ weight + bias, truth)
-        best = min(errors, key=lambda penalty: errors[penalty])
+            best = min(errors, key=lambda penalty: errors[penalty])
+            if penalty >= PENALTIES[-1] and best < penalty:
+                break
         sums.add(inputs, wanted)  # with the chosen penalty, the fit uses everybody
         error = errors[best]
     else:  # too few images to choose a penalty

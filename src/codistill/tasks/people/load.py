@@ -66,7 +66,7 @@ def load_people(
 
 
 def _mean_body(spec: str, data: PeopleData, body: BodyModel) -> tuple[str, MeanBody]:
-    """The mean body of the people that the head was fitted on, or of the scored data's own train split; and of which."""
+    """The mean body of the people that the head was fitted on, or of the scored data's train split; and of which."""
     try:
         train: PeopleData = open_split(LAYOUTS, spec, "train", partial=data.partial)
     except (ConfigError, DataError) as error:
