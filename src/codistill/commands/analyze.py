@@ -69,7 +69,7 @@ def correlation_figure(runs: Mapping[str, list[PairCorrelation]], path: Path) ->
     axes.set(xlim=(min(axes.get_xlim()[0], 0), 1), xlabel="correlation of loss changes from update to update")
     axes.tick_params(labelsize=8)
     if len(runs) > 1:
-        axes.legend(fontsize=8, loc="upper left")
+        figure.legend(fontsize=8, loc="outside upper center", ncols=2)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
