@@ -7,9 +7,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from codistill.commands.config_flags import with_flags
 from codistill.commands.parsers.predict import parse
 from codistill.commands.predicting import find_images, refuse_overwriting, run_predictions, say_shipped
-from codistill.commands.task_config import make_runtime, typed_features, with_flags
+from codistill.commands.task_config import make_runtime, typed_features
 from codistill.errors import ConfigError
 from codistill.perception.config import FILE, read_config
 from codistill.tasks.registry import find_task
