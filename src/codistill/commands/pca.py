@@ -11,7 +11,7 @@ import torch
 from codistill.analysis.colours import colour_columns
 from codistill.commands.analyze_images import picture_of
 from codistill.commands.parsers.pca import parse
-from codistill.commands.predicting import exit_code, find_images, refuse_overwriting
+from codistill.commands.predicting import exit_code, find_images, refuse_overwriting, say_passed_over
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.errors import CodistillError, ConfigError, DataError, unknown_name
@@ -95,7 +95,7 @@ def main(argv: list[str]) -> int:
         )
     results = [_tokens(name, students.get(name), arguments, images, refused) for name in arguments.encoder]
     for image, reason in refused.items():
-        print(f"passed over {image}: {reason}", file=sys.stderr)
+        say_passed_over(image, reason)
     shown = [image for image in images if image not in refused]
     if not shown:
         return exit_code(len(images), len(images))

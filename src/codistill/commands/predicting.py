@@ -157,11 +157,17 @@ def exit_code(failed: int, total: int) -> int:
     return 0 if not failed else SOME_FAILED if failed < total else 2
 
 
+def say_passed_over(path: str | Path, reason: str) -> None:
+    """Say on standard error which file cannot be used, and why; most reasons start with the file."""
+    named = reason if reason.startswith(f"{path}: ") else f"{path}: {reason}"
+    print(f"passed over {named}", file=sys.stderr)
+
+
 def _pixels(image: ImageFile) -> np.ndarray | str:
     """An image's pixels (row, column, 3) uint8, or the reason why it cannot be read, which is also printed."""
     try:
         return read_rgb(image.path)
     except (DataError, MemoryError) as error:
         reason = str(error) or "not enough memory to decode it"
-        print(f"passed over {image.path}: {reason}", file=sys.stderr)
+        say_passed_over(image.path, reason)
         return reason

@@ -3,11 +3,16 @@
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Sequence
 
 from codistill.commands.parsers.see import parse
-from codistill.commands.predicting import exit_code, find_images, refuse_overwriting, say_shipped
+from codistill.commands.predicting import (
+    exit_code,
+    find_images,
+    refuse_overwriting,
+    say_passed_over,
+    say_shipped,
+)
 from codistill.commands.see_video import see_video
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES
@@ -135,6 +140,6 @@ def _see_together(
 
 
 def _say_unusable(file: ImageFile, error: Exception, as_json: bool) -> None:
-    print(f"passed over {file.path}: {error}", file=sys.stderr)
+    say_passed_over(file.path, str(error))
     if as_json:
         print(json.dumps({"image": str(file.path), "error": str(error)}))
