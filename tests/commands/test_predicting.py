@@ -8,7 +8,13 @@ import pytest
 from PIL import Image
 
 from codistill.cli import main
-from codistill.commands.predicting import SOME_FAILED, ImageFile, Predicted, find_images, run_predictions
+from codistill.commands.predicting import (
+    SOME_FAILED,
+    ImageFile,
+    Predicted,
+    find_images,
+    run_predictions,
+)
 from codistill.errors import ConfigError, DataError
 from codistill.student.load import load_student
 from shared_files import golden
@@ -89,6 +95,24 @@ def test_no_picture_of_several_images_is_written_over_one_of_them(
         assert f"{named} is one of the given files" in capsys.readouterr().err
     assert [Path(image).read_bytes() for image in images] == before
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, file = str(picture(tmp_path / "a.jpg")), tmp_path / "file"
+    file.write_text("")
+    shipped, below = ["--perception", "dune-tiny"], str(file / "scene.ply")
+    for argv in (
+        ["see", image, *shipped, "--out", str(file)],
+        ["see", image, str(picture(tmp_path / "b.jpg")), *shipped, "--together", "--out", str(file)],
+        ["depth", image, "--head", "dune-tiny", "--out", str(file)],
+        ["pca", image, "--encoder", "no-such-encoder", "--out", str(file / "pca.png")],
+        ["reconstruct", image, image, "--head", "dune-tiny", "--out", below],
+    ):
+        assert main(argv) == 2
+        said = capsys.readouterr().err
+        assert f"{file} cannot be a folder for output" in said and "Nothing that was" not in said
 
 
 def predicted(pixels: np.ndarray, image: ImageFile) -> Predicted:

@@ -11,7 +11,7 @@ import torch
 from codistill.analysis.colours import colour_columns
 from codistill.commands.analyze_images import picture_of
 from codistill.commands.parsers.pca import parse
-from codistill.commands.predicting import exit_code, find_images, refuse_overwriting, say_passed_over
+from codistill.commands.predicting import check_results, exit_code, find_images, say_passed_over
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.errors import CodistillError, ConfigError, DataError, unknown_name
@@ -84,7 +84,7 @@ def main(argv: list[str]) -> int:
     if arguments.size < 1:
         raise ConfigError(f"--size must be positive; got {arguments.size}")
     found = find_images(arguments.images)
-    refuse_overwriting(found, [arguments.out])
+    check_results(found, [arguments.out])
     images = [str(image.path) for image in found]
     refused: dict[str, str] = {}
     students = _students(arguments.encoder, arguments.teacher) if arguments.teacher else {}

@@ -16,7 +16,7 @@ import numpy as np
 
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES, is_foreign, list_files
-from codistill.files.writing import make_directory
+from codistill.files.writing import check_writable, make_directory
 from codistill.imaging import read_rgb
 from codistill.tasks.task import ImageFile, Predicted
 
@@ -86,11 +86,12 @@ def _meant_by(name: str, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
     return [(path, path.name)]
 
 
-def refuse_overwriting(images: Sequence[ImageFile], results: Sequence[Path]) -> None:
-    """Refuse to start if a result would overwrite one of the images.
+def check_results(images: Sequence[ImageFile], results: Sequence[Path]) -> None:
+    """Refuse to start if a result would overwrite one of the images, or cannot be written.
 
     Raises:
-        ConfigError: if one would be overwritten; the text names the first.
+        ConfigError: if one would be overwritten (the text names the first), or a file is in the place of its folder.
+        WriteError: if a folder cannot be written.
     """
     there = [path for path in results if path.exists()]
     given = {_identity(image.path) for image in images if image.path.exists()} if there else set()
@@ -99,6 +100,8 @@ def refuse_overwriting(images: Sequence[ImageFile], results: Sequence[Path]) -> 
             raise ConfigError(
                 f"{path} is one of the given files, and a result would be written over it: choose another --out"
             )
+    for folder in dict.fromkeys(path.parent for path in results):
+        check_writable(folder)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from codistill.commands.parsers.see import parse
 from codistill.commands.predicting import (
+    check_results,
     exit_code,
     find_images,
-    refuse_overwriting,
     say_passed_over,
     say_shipped,
 )
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     _check(arguments, images, videos)
     results = [video.within(arguments.out, ".mp4") for video in videos]
     results += [] if arguments.together else [image.within(arguments.out, ".png") for image in images]
-    refuse_overwriting(files, results)
+    check_results(files, results)
     if arguments.unnamed:
         say_shipped(arguments.perception, "--perception or --head")
     perception = _opened(arguments)
@@ -127,7 +127,7 @@ def _see_together(
             f"{', '.join(wanted) or '(none)'}"
         )
     stems = {n: arguments.out / ("together" if len(names) == 1 else f"together_{n}") for n in names}
-    refuse_overwriting(images, [stem.with_name(f"{stem.name}.png") for stem in stems.values()])
+    check_results(images, [stem.with_name(f"{stem.name}.png") for stem in stems.values()])
     scene = perception([image.path for image in images], focal=arguments.focal)
     for name, stem in stems.items():
         files = write_together(scene, name, stem, glb=not arguments.no_glb)

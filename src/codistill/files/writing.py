@@ -73,6 +73,23 @@ def refuse_file(folder: Path) -> None:
         )
 
 
+def check_writable(folder: Path) -> None:
+    """Check, before anything is computed, that files can be written into a folder, which need not exist yet.
+
+    Raises:
+        ConfigError: if it is a file, or below one.
+        WriteError: if the disk or the permissions forbid it.
+    """
+    refuse_file(folder)
+    trial = temporary_name(nearest_folder(folder) / "trial")
+    try:
+        trial.mkdir()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        remove_quietly(trial)
+
+
 def make_directory(path: Path) -> None:
     """Create a folder and its parents.
 
