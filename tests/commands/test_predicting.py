@@ -115,6 +115,16 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(
         assert f"{file} cannot be a folder for output" in said and "Nothing that was" not in said
 
 
+def test_a_size_below_two_patches_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = str(picture(tmp_path / "a.jpg"))
+    for argv in (
+        ["pca", image, "--encoder", "random:vit_tiny,image_size=28", "--out", str(tmp_path / "pca.png")],
+        ["see", image, "--perception", "dune-tiny", "--out", str(tmp_path)],
+    ):
+        assert main([*argv, "--size", "5"]) == 2
+        assert "a size of 5 pixels is too small for patches of 14: give 28 or more" in capsys.readouterr().err
+
+
 def predicted(pixels: np.ndarray, image: ImageFile) -> Predicted:
     return Predicted("fine", [image.within(Path("out"), ".png")], {"rows": int(pixels.shape[0])})
 

@@ -14,6 +14,7 @@ from codistill.commands.parsers.pca import parse
 from codistill.commands.predicting import check_results, exit_code, find_images, say_passed_over
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
+from codistill.encoders.preprocess import check_size
 from codistill.errors import CodistillError, ConfigError, DataError, unknown_name
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.student.load import load_student
@@ -31,6 +32,7 @@ def _tokens(
 ) -> dict[str, tuple[Tokens, np.ndarray]]:
     """Tokens of every image, and the prepared image; reasons why an image cannot be used are added to `refused`."""
     encoder: Encoder = student.encoder if student else load_encoder(name)
+    check_size(arguments.size, encoder.spec.patch_size)
     found: dict[str, tuple[Tokens, np.ndarray]] = {}
     for image in images:
         try:
@@ -81,8 +83,6 @@ def _students(encoders: Sequence[str], teacher: str) -> dict[str, Student]:
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
-    if arguments.size < 1:
-        raise ConfigError(f"--size must be positive; got {arguments.size}")
     found = find_images(arguments.images)
     check_results(found, [arguments.out])
     images = [str(image.path) for image in found]
