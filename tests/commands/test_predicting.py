@@ -14,6 +14,7 @@ from codistill.commands.predicting import (
     Predicted,
     find_images,
     run_predictions,
+    say_repeated,
 )
 from codistill.errors import ConfigError, DataError
 from codistill.student.load import load_student
@@ -123,6 +124,12 @@ def test_a_size_below_two_patches_is_refused(tmp_path: Path, capsys: pytest.Capt
     ):
         assert main([*argv, "--size", "5"]) == 2
         assert "a size of 5 pixels is too small for patches of 14: give 28 or more" in capsys.readouterr().err
+
+
+def test_pictures_given_twice_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    black, white = np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 255, np.uint8)
+    say_repeated([Path("a"), Path("b"), Path("copy of a")], [black, white, black.copy()])
+    assert capsys.readouterr().err == "copy of a is the same picture as a: it adds no view\n"
 
 
 def predicted(pixels: np.ndarray, image: ImageFile) -> Predicted:

@@ -5,6 +5,7 @@ exit code are handled here.
 """
 
 import glob
+import hashlib
 import json
 import os
 import sys
@@ -113,6 +114,16 @@ def _identity(path: Path) -> tuple[int, int]:
 def say_shipped(model: str, option: str) -> None:
     """Say on standard error which model that ships answers, if the command line names none."""
     print(f"with {model}, a small model that ships; {option} names another one", file=sys.stderr)
+
+
+def say_repeated(paths: Sequence[Path], pictures: Sequence[np.ndarray]) -> None:
+    """Say on standard error which pictures of one place equal an earlier one, and so show nothing new of it."""
+    seen: dict[tuple[tuple[int, ...], bytes], Path] = {}
+    for path, pixels in zip(paths, pictures, strict=True):
+        key = (pixels.shape, hashlib.sha256(pixels.tobytes()).digest())
+        if key in seen:
+            print(f"{path} is the same picture as {seen[key]}: it adds no view", file=sys.stderr)
+        seen.setdefault(key, path)
 
 
 def run_predictions(

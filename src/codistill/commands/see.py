@@ -11,6 +11,7 @@ from codistill.commands.predicting import (
     exit_code,
     find_images,
     say_passed_over,
+    say_repeated,
     say_shipped,
 )
 from codistill.commands.see_video import see_video
@@ -129,6 +130,7 @@ def _see_together(
     stems = {n: arguments.out / ("together" if len(names) == 1 else f"together_{n}") for n in names}
     check_results(images, [stem.with_name(f"{stem.name}.png") for stem in stems.values()])
     scene = perception([image.path for image in images], focal=arguments.focal)
+    say_repeated([image.path for image in images], scene.images)
     for name, stem in stems.items():
         files = write_together(scene, name, stem, glb=not arguments.no_glb)
         if arguments.json:
