@@ -25,6 +25,8 @@ def test_one_line_per_teacher_and_its_held_out_losses() -> None:
     lines = [list(line.get_ydata()) for line in axes.lines]
     assert lines == [[1.0, 0.5], [0.9, 0.6], [2.0, 1.5]]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["dino", "mast3r"]
+    assert axes.get_ylabel() == "loss (dots: held out)"
+    assert loss_figure(training, None).axes[0].get_ylabel() == "loss"
 
 
 def test_a_fit_without_teachers_shows_its_loss() -> None:

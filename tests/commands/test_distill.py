@@ -228,6 +228,27 @@ def test_errors_say_what_to_do(
     assert text in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        (["--image-size", "225"], "image size 225 is not a multiple of the student's patch size"),
+        (["--engine.total-steps", "-1"], "total_steps is -1; it must be 1 or more."),
+        (
+            ["--engine.total-steps", "abc"],
+            "--engine.total-steps: invalid literal for int() with base 10: 'abc'",
+        ),
+        (["--engine.total-steps"], "Missing value for argument '--engine.total-steps'. Expected 1 values."),
+        (["--engine.precision", "fp64"], "Expected one of ('auto', 'fast', 'fp32', 'bf16')."),
+    ],
+)
+def test_a_wrong_field_is_an_error_of_one_line(
+    field: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["distill", "debug", "--out", str(tmp_path / "run"), *field]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("codistill distill: ") and text in said and said.count("\n") == 1
+
+
 def test_printed_config_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["distill", "table2-none", "--print-config"]) == 0
     text = capsys.readouterr().out

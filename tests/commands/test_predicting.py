@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from codistill.cli import main
-from codistill.commands.predicting import SOME_FAILED, ImageFile, Predicted, find_images, run_predictions
+from codistill.commands.predicting import (
+    SOME_FAILED,
+    ImageFile,
+    Predicted,
+    find_images,
+    run_predictions,
+    say_repeated,
+)
 from codistill.errors import ConfigError, DataError
 from codistill.student.load import load_student
 from shared_files import golden
@@ -91,6 +98,40 @@ def test_no_picture_of_several_images_is_written_over_one_of_them(
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, file = str(picture(tmp_path / "a.jpg")), tmp_path / "file"
+    file.write_text("")
+    shipped, below = ["--perception", "dune-tiny"], str(file / "scene.ply")
+    for argv in (
+        ["see", image, *shipped, "--out", str(file)],
+        ["see", image, str(picture(tmp_path / "b.jpg")), *shipped, "--together", "--out", str(file)],
+        ["depth", image, "--head", "dune-tiny", "--out", str(file)],
+        ["pca", image, "--encoder", "no-such-encoder", "--out", str(file / "pca.png")],
+        ["reconstruct", image, image, "--head", "dune-tiny", "--out", below],
+    ):
+        assert main(argv) == 2
+        said = capsys.readouterr().err
+        assert f"{file} cannot be a folder for output" in said and "Nothing that was" not in said
+
+
+def test_a_size_below_two_patches_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = str(picture(tmp_path / "a.jpg"))
+    for argv in (
+        ["pca", image, "--encoder", "random:vit_tiny,image_size=28", "--out", str(tmp_path / "pca.png")],
+        ["see", image, "--perception", "dune-tiny", "--out", str(tmp_path)],
+    ):
+        assert main([*argv, "--size", "5"]) == 2
+        assert "a size of 5 pixels is too small for patches of 14: give 28 or more" in capsys.readouterr().err
+
+
+def test_pictures_given_twice_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    black, white = np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 255, np.uint8)
+    say_repeated([Path("a"), Path("b"), Path("copy of a")], [black, white, black.copy()])
+    assert capsys.readouterr().err == "copy of a is the same picture as a: it adds no view\n"
+
+
 def predicted(pixels: np.ndarray, image: ImageFile) -> Predicted:
     return Predicted("fine", [image.within(Path("out"), ".png")], {"rows": int(pixels.shape[0])})
 
@@ -105,7 +146,8 @@ def test_a_bad_file_is_passed_over_and_the_rest_goes_on(
     assert run_predictions(images, tmp_path / "out", predicted) == SOME_FAILED
     said = capsys.readouterr()
     assert said.out.splitlines() == ["out/a.png: fine", "out/c.png: fine"]
-    assert "passed over" in said.err and "b.jpg" in said.err and "2 of 4 images could not be used" in said.err
+    assert f"passed over {tmp_path / 'gone.jpg'}: no such file\n" in said.err
+    assert "b.jpg" in said.err and "2 of 4 images could not be used" in said.err
     assert run_predictions(images[:1], tmp_path / "out", predicted) == 0
     capsys.readouterr()
     assert run_predictions(images[1:2], tmp_path / "out", predicted) == 2
@@ -130,7 +172,8 @@ def test_pca_passes_over_what_cannot_be_seen(tmp_path: Path, capsys: pytest.Capt
     assert main([*argv, "--out", str(tmp_path / "out" / "pca.png")]) == SOME_FAILED
     said = capsys.readouterr()
     assert "1 image(s), 1 encoder(s)" in said.out
-    assert "b.png" in said.err and "strip.png" in said.err and "2 of 3 images could not be used" in said.err
+    assert said.err.count(f"{tmp_path / 'b.png'}: ") == 1  # an error may name its file itself
+    assert "strip.png" in said.err and "2 of 3 images could not be used" in said.err
 
 
 def test_pca_of_a_teacher_that_nobody_predicts_is_refused(

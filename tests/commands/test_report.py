@@ -124,7 +124,9 @@ def test_fits_are_reported_side_by_side(tmp_path: Path) -> None:
     out, curves = tmp_path / "page.html", tmp_path / "curves.png"
     arguments = ["report", *map(str, heads), "--out", str(out), "--curves", str(curves)]
     assert main(arguments) == 0
-    assert "one, two" in out.read_text()
+    assert "one, two" in out.read_text() and "held-out data as dots" in out.read_text()
+    assert main(["report", str(heads[1])]) == 0
+    assert "dots" not in (heads[1] / "report.html").read_text()
     assert Image.open(curves).width > 300
     (training, held_out), (other, none) = (read_curves(head) for head in heads)
     assert terms_of([training, other]) == ["loss", "detection"]  # `offset` is not in both, `lr` is no loss
@@ -168,6 +170,7 @@ def test_heads_that_were_not_fitted_in_steps_have_scores_and_no_curves(tmp_path:
         features=FeatureConfig(encoder="E"),
         data=HeadData(spec="photos", samples=8),
         encoder=EncoderFacts(name="e", licence="MIT", channels=8, patch_size=14),
+        fit={"protocol": "small", "cache_bytes": 75632640},
     )
     write_head(tmp_path / "one", record, {}, [])
     top = {"k=1 top-1": {"mean": 50.0, "low": 12.5, "high": 87.5}}
@@ -177,6 +180,7 @@ def test_heads_that_were_not_fitted_in_steps_have_scores_and_no_curves(tmp_path:
     assert main(["report", str(tmp_path / "one")]) == 0
     page = (tmp_path / "one" / "report.html").read_text()
     assert "50.0 [12.5, 87.5]" in page and "photos" in page and "Losses" not in page
+    assert "protocol small, cache of 72.1 MiB<" in page
     assert not (tmp_path / "one" / "curves.png").exists()
 
 

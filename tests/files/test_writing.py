@@ -1,6 +1,7 @@
 """Whole files or none: what a failure leaves, what temporary names are, what the error says, how much room there is."""
 
 import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from codistill.files.places import cache_folder
 from codistill.files.tensors import write_tensors
 from codistill.files.writing import (
     atomically,
+    check_writable,
     folder_atomically,
     remove_leftovers,
     write_atomic,
@@ -78,6 +80,29 @@ def test_the_error_names_the_place_the_reason_and_the_way_out(tmp_path: Path) ->
         with pytest.raises(WriteError, match=said) as found:
             write_atomic(path, "")
         assert isinstance(found.value, DataError) and isinstance(found.value, CheckpointError)
+
+
+def test_only_a_full_disk_is_answered_by_freeing_space(tmp_path: Path) -> None:
+    for number, said in ((errno.ENOSPC, "Free some space"), (errno.ENOENT, r"\(No such.*y\)\. Name another")):
+        with pytest.raises(WriteError, match=said), atomically(tmp_path / "x"):
+            raise OSError(number, os.strerror(number))
+
+
+def test_a_folder_is_tried_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_writable(tmp_path / "new" / "folder")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="file is a file"):
+        check_writable(tmp_path / "file")
+
+    def mkdir(path: Path, *_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with pytest.raises(WriteError, match="does not let you write there"):
+        check_writable(tmp_path / "new")
 
 
 def test_a_write_within_a_folder_is_an_error_of_the_folder(tmp_path: Path) -> None:

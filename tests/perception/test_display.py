@@ -23,6 +23,12 @@ def test_a_row_of_pictures_per_image(tmp_path: Path) -> None:
     assert len(drawn) == 4 * (2 + 2) and "the first 4 of 5 images" in text
     for row, pixels in enumerate(drawn[::4]):
         assert np.abs(pixels.astype(int) - photo(row)).mean() < 20  # the image itself, but for JPEG
+    legends = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(one))))
+        for one in re.findall(r"data:image/png;base64,([^\"]+)", text)
+    ]
+    assert len(legends) == 4 * 2  # the names of classes, and the scale of depths
+    assert (legends[1] == scene.answer("depth", 0).legend(legends[1].shape[1])).all()
     for name in ("segmentation", "depth"):
         assert f"{name}: {scene.answer(name, 3).text()}" in text
     assert re.search(r"<code>.*encode \d+ ms.*depth \d+ ms", text)

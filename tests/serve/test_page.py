@@ -80,6 +80,20 @@ def test_the_page_shows_every_answer_of_a_sample(page: Page) -> None:
     assert not page.problems
 
 
+def test_discs_of_points_have_a_largest_size(page: Page) -> None:
+    page.open()
+    measure = """async side => {
+        const { spacing } = await import("/static/viewer.js"), positions = [];
+        const at = (i) => i / side - 0.5;
+        for (let i = 0; i < side ** 2; i++) positions.push(at(i % side), at(Math.floor(i / side)), -1);
+        return spacing({ positions, centre: [0, 0, 0] });
+    }"""
+    few, many = (page.page.evaluate(measure, side) for side in (30, 300))
+    assert (
+        few == 0.015 and 1 / 300 < many < 2 / 300
+    )  # as large as the gaps between points, unless these are wide
+
+
 @pytest.mark.slow
 def test_pictures_and_clicks(page: Page, photo: bytes, tmp_path: Path) -> None:
     page.open()

@@ -38,13 +38,14 @@ def loss_figure(
     """
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    width = smoothing_width(series)
+    width, dotted = smoothing_width(series), False
     for index, (label, (name, held_out_name)) in enumerate(curves_of(series).items()):
         axes.plot(series.steps, smoothed(series.values[name], width), color=f"C{index}", label=label)
         held_out = validation.values.get(held_out_name) if validation else None
         if validation is not None and held_out is not None:
             axes.plot(validation.steps, held_out, "o--", color=f"C{index}", markersize=4, linewidth=0.8)
-    axes.set(xlabel="step", ylabel="loss (dots: held out)")
+            dotted = True
+    axes.set(xlabel="step", ylabel="loss (dots: held out)" if dotted else "loss")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure

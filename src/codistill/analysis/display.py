@@ -6,7 +6,8 @@ It also has the parts from which other displays are built: pictures as data URIs
 import base64
 import html
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ SHOWN = 8
 """Largest number of images of a batch that are drawn."""
 HEIGHT = 160
 """Height of a picture on the screen, in pixels."""
+
+Legend = Callable[[int], np.ndarray | None]
+"""Draws the legend of a picture's colours at a width in pixels; None: the colours need none."""
 
 
 def tokens_html(tokens: Tokens) -> str:
@@ -53,6 +57,7 @@ def batch_html(batch: Batch) -> str:
     pictures = zip(
         (one.permute(1, 2, 0).numpy() for one in pixels),
         (f"{s}: {n} ({d})" for s, n, d in zip(batch.sources, batch.names, batch.domains, strict=True)),
+        repeat(no_legend),
         strict=False,
     )
     kind = f"{str(batch.images.dtype).removeprefix('torch.')}, {batch.images.device}"
@@ -65,17 +70,25 @@ def batch_html(batch: Batch) -> str:
 
 
 def picture_row(
-    pictures: Iterable[tuple[UInt8[np.ndarray, "row column 3"], str]], height: int = HEIGHT
+    pictures: Iterable[tuple[UInt8[np.ndarray, "row column 3"], str, Legend]], height: int = HEIGHT
 ) -> str:
-    """Draw pictures side by side, each with its caption below. Files are small: JPEG, shrunk to twice the height."""
+    """Draw pictures side by side, each with its legend and its caption below.
+
+    Files are small: pictures are JPEG, shrunk to twice the height.
+    """
     cells = "".join(
         f'<figure style="display: inline-block; margin: 0 6px 6px 0; vertical-align: top">'
         f'<img src="{_photograph(pixels, 2 * height)}" style="height: {height}px">'
+        f"{_legend_below(legend, _width(pixels, height))}"
         f'<figcaption style="font-size: 80%; max-width: {_width(pixels, height)}px; overflow-wrap: anywhere">'
         f"{html.escape(caption)}</figcaption></figure>"
-        for pixels, caption in pictures
+        for pixels, caption, legend in pictures
     )
     return f"<div>{cells}</div>"
+
+
+def no_legend(width: int) -> None:
+    """The `Legend` of photographs."""
 
 
 def png_uri(data: bytes) -> str:
@@ -84,6 +97,11 @@ def png_uri(data: bytes) -> str:
 
 
 _STYLE = f"height: {HEIGHT}px; image-rendering: pixelated; margin-right: 4px"
+
+
+def _legend_below(legend: Legend, width: int) -> str:
+    pixels = legend(width)
+    return "" if pixels is None else f'<img src="{_lossless(pixels)}" style="display: block">'
 
 
 def _more(count: int) -> str:

@@ -15,7 +15,7 @@ from codistill.analysis.correlation import PairCorrelation, correlations_of_run
 from codistill.analysis.variance import ExplainedVariance, explained_variance
 from codistill.commands.analyze_images import analyze_images, drawn_files, save_register_neurons
 from codistill.commands.parsers.analyze import parse
-from codistill.commands.predicting import refuse_overwriting
+from codistill.commands.predicting import check_results
 from codistill.commands.short_names import short_names
 from codistill.data import eval_loader
 from codistill.errors import ConfigError
@@ -145,7 +145,7 @@ def _of_images(arguments: argparse.Namespace, argv: list[str]) -> int:
         raise ConfigError(f"--size must be positive; got {arguments.size}")
     out = arguments.out or Path("analysis")
     images = [ImageFile(Path(image), image) for image in arguments.images]
-    refuse_overwriting(images, [out / name for name in drawn_files(len(arguments.targets))])
+    check_results(images, [out / name for name in drawn_files(len(arguments.targets))])
     numbers = analyze_images(
         arguments.targets, arguments.images, arguments.size, arguments.block, out, ["analyze", *argv]
     )

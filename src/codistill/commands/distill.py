@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import tyro
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from codistill.commands.config_flags import with_flags
 from codistill.commands.distill_options import (
     parse_sources,
     parse_teachers,
@@ -21,7 +21,6 @@ from codistill.commands.distill_options import (
     typed_fields,
 )
 from codistill.commands.help_fields import separate_entries
-from codistill.commands.mapping_flags import MAPPINGS
 from codistill.commands.parsers.distill import parse
 from codistill.commands.world_ready import ensure_world
 from codistill.data import SourceConfig
@@ -76,7 +75,7 @@ def resolve_recipe(arguments: argparse.Namespace, overrides: list[str]) -> Recip
         if arguments.help_fields:
             separate_entries(Recipe)
         program = f"codistill distill {arguments.recipe}"
-        recipe = tyro.cli(Recipe, default=recipe, args=args, prog=program, registry=MAPPINGS)
+        recipe = with_flags(recipe, args, program)
     recipe = settled(recipe, typed)
     if arguments.held_out and not recipe.engine.validate_every:
         raise ConfigError(

@@ -9,11 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from codistill.commands.config_flags import with_flags
 from codistill.commands.dispatch import run
 from codistill.commands.parsers.evaluate import OWN, parse
 from codistill.commands.parsers.task_options import Asked
 from codistill.commands.progress_bar import SampleProgress
-from codistill.commands.task_config import make_runtime, resolve_fit, typed_features, with_flags
+from codistill.commands.task_config import make_runtime, resolve_fit, typed_features
 from codistill.engine.distributed import Process, start_process
 from codistill.errors import CodistillError, ConfigError, StoppedError
 from codistill.files.config import dump_yaml

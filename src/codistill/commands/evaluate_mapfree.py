@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from codistill.commands.config_flags import with_flags
 from codistill.commands.parsers.evaluate_mapfree import parse
 from codistill.commands.progress_bar import SampleProgress
-from codistill.commands.task_config import make_runtime, typed_features, with_flags
+from codistill.commands.task_config import make_runtime, typed_features
 from codistill.files.plain import to_plain
 from codistill.files.writing import make_directory
 from codistill.metrics.mapfree_submission import SubmissionScores, score_submission, write_submission

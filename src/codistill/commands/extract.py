@@ -3,8 +3,9 @@
 import os
 from dataclasses import replace
 
+from codistill.commands.config_flags import with_flags
 from codistill.commands.parsers.extract import parse
-from codistill.commands.task_config import make_runtime, with_features, with_flags
+from codistill.commands.task_config import make_runtime, with_features
 from codistill.data import SourceConfig, open_source
 from codistill.engine.distributed import choose_device
 from codistill.errors import ConfigError

@@ -11,9 +11,10 @@ import torch
 from codistill.analysis.colours import colour_columns
 from codistill.commands.analyze_images import picture_of
 from codistill.commands.parsers.pca import parse
-from codistill.commands.predicting import exit_code, find_images, refuse_overwriting
+from codistill.commands.predicting import check_results, exit_code, find_images, say_passed_over
 from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
+from codistill.encoders.preprocess import check_size
 from codistill.errors import CodistillError, ConfigError, DataError, unknown_name
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.student.load import load_student
@@ -31,6 +32,7 @@ def _tokens(
 ) -> dict[str, tuple[Tokens, np.ndarray]]:
     """Tokens of every image, and the prepared image; reasons why an image cannot be used are added to `refused`."""
     encoder: Encoder = student.encoder if student else load_encoder(name)
+    check_size(arguments.size, encoder.spec.patch_size)
     found: dict[str, tuple[Tokens, np.ndarray]] = {}
     for image in images:
         try:
@@ -81,10 +83,8 @@ def _students(encoders: Sequence[str], teacher: str) -> dict[str, Student]:
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
-    if arguments.size < 1:
-        raise ConfigError(f"--size must be positive; got {arguments.size}")
     found = find_images(arguments.images)
-    refuse_overwriting(found, [arguments.out])
+    check_results(found, [arguments.out])
     images = [str(image.path) for image in found]
     refused: dict[str, str] = {}
     students = _students(arguments.encoder, arguments.teacher) if arguments.teacher else {}
@@ -95,7 +95,7 @@ def main(argv: list[str]) -> int:
         )
     results = [_tokens(name, students.get(name), arguments, images, refused) for name in arguments.encoder]
     for image, reason in refused.items():
-        print(f"passed over {image}: {reason}", file=sys.stderr)
+        say_passed_over(image, reason)
     shown = [image for image in images if image not in refused]
     if not shown:
         return exit_code(len(images), len(images))

@@ -7,9 +7,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from codistill.commands.config_flags import with_flags
 from codistill.commands.parsers.predict import parse
-from codistill.commands.predicting import find_images, refuse_overwriting, run_predictions, say_shipped
-from codistill.commands.task_config import make_runtime, typed_features, with_flags
+from codistill.commands.predicting import check_results, find_images, run_predictions, say_shipped
+from codistill.commands.task_config import make_runtime, typed_features
 from codistill.errors import ConfigError
 from codistill.perception.config import FILE, read_config
 from codistill.tasks.registry import find_task
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> int:
     if own.head is not None and own.unnamed:
         say_shipped(own.head.parent.parent.name, "--head")
     images = [replace(image, name=f"{image.name}.{task.name}") for image in find_images(own.images)]
-    refuse_overwriting(images, [image.within(own.out, ".png") for image in images])
+    check_results(images, [image.within(own.out, ".png") for image in images])
     options = _as_in_its_model(task.predict.options(), own.head)
     options = with_flags(options, asked.flags.testing, f"codistill predict {task.name}")
     features = typed_features(task, own.head, asked.flags.features)

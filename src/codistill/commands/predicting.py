@@ -5,6 +5,7 @@ exit code are handled here.
 """
 
 import glob
+import hashlib
 import json
 import os
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES, is_foreign, list_files
-from codistill.files.writing import make_directory
+from codistill.files.writing import check_writable, make_directory
 from codistill.imaging import read_rgb
 from codistill.tasks.task import ImageFile, Predicted
 
@@ -86,11 +87,12 @@ def _meant_by(name: str, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
     return [(path, path.name)]
 
 
-def refuse_overwriting(images: Sequence[ImageFile], results: Sequence[Path]) -> None:
-    """Refuse to start if a result would overwrite one of the images.
+def check_results(images: Sequence[ImageFile], results: Sequence[Path]) -> None:
+    """Refuse to start if a result would overwrite one of the images, or cannot be written.
 
     Raises:
-        ConfigError: if one would be overwritten; the text names the first.
+        ConfigError: if one would be overwritten (the text names the first), or a file is in the place of its folder.
+        WriteError: if a folder cannot be written.
     """
     there = [path for path in results if path.exists()]
     given = {_identity(image.path) for image in images if image.path.exists()} if there else set()
@@ -99,6 +101,8 @@ def refuse_overwriting(images: Sequence[ImageFile], results: Sequence[Path]) -> 
             raise ConfigError(
                 f"{path} is one of the given files, and a result would be written over it: choose another --out"
             )
+    for folder in dict.fromkeys(path.parent for path in results):
+        check_writable(folder)
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -110,6 +114,16 @@ def _identity(path: Path) -> tuple[int, int]:
 def say_shipped(model: str, option: str) -> None:
     """Say on standard error which model that ships answers, if the command line names none."""
     print(f"with {model}, a small model that ships; {option} names another one", file=sys.stderr)
+
+
+def say_repeated(paths: Sequence[Path], pictures: Sequence[np.ndarray]) -> None:
+    """Say on standard error which pictures of one place equal an earlier one, and so show nothing new of it."""
+    seen: dict[tuple[tuple[int, ...], bytes], Path] = {}
+    for path, pixels in zip(paths, pictures, strict=True):
+        key = (pixels.shape, hashlib.sha256(pixels.tobytes()).digest())
+        if key in seen:
+            print(f"{path} is the same picture as {seen[key]}: it adds no view", file=sys.stderr)
+        seen.setdefault(key, path)
 
 
 def run_predictions(
@@ -157,11 +171,17 @@ def exit_code(failed: int, total: int) -> int:
     return 0 if not failed else SOME_FAILED if failed < total else 2
 
 
+def say_passed_over(path: str | Path, reason: str) -> None:
+    """Say on standard error which file cannot be used, and why; most reasons start with the file."""
+    named = reason if reason.startswith(f"{path}: ") else f"{path}: {reason}"
+    print(f"passed over {named}", file=sys.stderr)
+
+
 def _pixels(image: ImageFile) -> np.ndarray | str:
     """An image's pixels (row, column, 3) uint8, or the reason why it cannot be read, which is also printed."""
     try:
         return read_rgb(image.path)
     except (DataError, MemoryError) as error:
         reason = str(error) or "not enough memory to decode it"
-        print(f"passed over {image.path}: {reason}", file=sys.stderr)
+        say_passed_over(image.path, reason)
         return reason

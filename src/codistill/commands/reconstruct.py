@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from codistill.commands.parsers.reconstruct import parse, robust_config
-from codistill.commands.predicting import refuse_overwriting, say_shipped
+from codistill.commands.predicting import check_results, say_repeated, say_shipped
 from codistill.commands.progress_bar import SampleProgress
 from codistill.commands.task_config import make_runtime, typed_features
 from codistill.errors import ConfigError
@@ -42,10 +42,11 @@ def main(argv: list[str]) -> int:
         written.append(first.with_suffix(".json"))
     picture = first.with_suffix(".png")
     given = [ImageFile(Path(path), path) for path in arguments.images]
-    refuse_overwriting(given, [*written, picture])
+    check_results(given, [*written, picture])
     images = [read_image(path, arguments.focal) for path in arguments.images]
     if len(images) < 2:
         raise ConfigError("a reconstruction needs two images at least; got 1")
+    say_repeated([image.path for image in images], [image.pixels for image in images])
     named = [] if arguments.encoder is None else ["--encoder", arguments.encoder]
     opened = open_two_view(
         Subject(
@@ -72,7 +73,9 @@ def _print(scene: Scene) -> None:
     for camera in scene.cameras:
         x, y, z = camera.camera_to_world[:3, 3]
         source = "known" if camera.known_focal else "estimated"
-        print(f"{camera.image.path}: focal {camera.focal:.0f} px ({source}), at ({x:.2f}, {y:.2f}, {z:.2f})")
+        print(
+            f"{camera.image.path}: focal {camera.focal:.0f} px ({source}), at ({x:.2f}, {y:.2f}, {z:.2f}) m"
+        )
     for link in scene.links:
         print(f"pair {link.first + 1}-{link.second + 1}: {link.inliers} of {len(link.matches)} matches agree")
     if scene.losses:

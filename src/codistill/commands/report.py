@@ -118,7 +118,8 @@ def build_report(run: Path, out: Path, command: list[str]) -> None:
         folder = Path(temporary)
         page.heading("Losses")
         loss_figure(series, validation).savefig(folder / "curves.png", dpi=130)
-        page.picture(folder / "curves.png", "Loss per teacher: training (smoothed) and held out (dots)")
+        dots = "" if validation is None else " and held out (dots)"
+        page.picture(folder / "curves.png", f"Loss per teacher: training (smoothed){dots}")
         if validation is not None:
             _last_validation(validation, page)
         _metrics_tables(run, page)

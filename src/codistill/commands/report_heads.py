@@ -17,6 +17,7 @@ from codistill.analysis.log import RunLogSeries, read_series
 from codistill.analysis.page import Page
 from codistill.engine.nonfinite import OWN_METRICS
 from codistill.errors import ConfigError
+from codistill.files.disk import size_text
 from codistill.files.json_files import read_json
 from codistill.files.writing import write_atomic
 from codistill.tasks.results_table import result_kind, results_rows, shown_score, table_words
@@ -114,7 +115,8 @@ def report_heads(folders: Sequence[Path], out: Path, curves: Path) -> None:
     if logged := {name: folder for name, folder in heads.items() if has_log(folder)}:
         curves_of_heads(logged, curves)
         page.heading("Losses")
-        page.picture(curves, "Training (smoothed), and held-out data as dots")
+        held_out = any(read_curves(folder)[1] is not None for folder in logged.values())
+        page.picture(curves, f"Training (smoothed){', and held-out data as dots' if held_out else ''}")
     _scores(heads, page)
     for name, folder in heads.items():
         _evaluations(name, folder, page)
@@ -124,9 +126,15 @@ def report_heads(folders: Sequence[Path], out: Path, curves: Path) -> None:
 def _facts(folder: Path) -> list[Any]:
     record = read_record(folder)
     fit = {k: v for k, v in record.fit.items() if isinstance(v, (str, int)) and v != ""}
-    said = ", ".join(f"{k} {v}" for k, v in fit.items())
+    said = ", ".join(_in_words(name, value) for name, value in fit.items())
     encoder = record.features.encoder
     return [folder.name, record.task, encoder, record.encoder.licence, record.data.spec, said]
+
+
+def _in_words(name: str, value: str | int) -> str:
+    if name.endswith("_bytes"):
+        return f"{name.removesuffix('_bytes').replace('_', ' ')} of {size_text(int(value))}"
+    return f"{name.replace('_', ' ')} {value}"
 
 
 def _scores(heads: dict[str, Path], page: Page) -> None:

@@ -3,11 +3,17 @@
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Sequence
 
 from codistill.commands.parsers.see import parse
-from codistill.commands.predicting import exit_code, find_images, refuse_overwriting, say_shipped
+from codistill.commands.predicting import (
+    check_results,
+    exit_code,
+    find_images,
+    say_passed_over,
+    say_repeated,
+    say_shipped,
+)
 from codistill.commands.see_video import see_video
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES
@@ -28,7 +34,7 @@ def main(argv: list[str]) -> int:
     _check(arguments, images, videos)
     results = [video.within(arguments.out, ".mp4") for video in videos]
     results += [] if arguments.together else [image.within(arguments.out, ".png") for image in images]
-    refuse_overwriting(files, results)
+    check_results(files, results)
     if arguments.unnamed:
         say_shipped(arguments.perception, "--perception or --head")
     perception = _opened(arguments)
@@ -122,8 +128,9 @@ def _see_together(
             f"{', '.join(wanted) or '(none)'}"
         )
     stems = {n: arguments.out / ("together" if len(names) == 1 else f"together_{n}") for n in names}
-    refuse_overwriting(images, [stem.with_name(f"{stem.name}.png") for stem in stems.values()])
+    check_results(images, [stem.with_name(f"{stem.name}.png") for stem in stems.values()])
     scene = perception([image.path for image in images], focal=arguments.focal)
+    say_repeated([image.path for image in images], scene.images)
     for name, stem in stems.items():
         files = write_together(scene, name, stem, glb=not arguments.no_glb)
         if arguments.json:
@@ -135,6 +142,6 @@ def _see_together(
 
 
 def _say_unusable(file: ImageFile, error: Exception, as_json: bool) -> None:
-    print(f"passed over {file.path}: {error}", file=sys.stderr)
+    say_passed_over(file.path, str(error))
     if as_json:
         print(json.dumps({"image": str(file.path), "error": str(error)}))

@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from codistill.commands.predicting import say_passed_over
 from codistill.commands.progress_bar import SampleProgress
 from codistill.errors import DataError, WriteError
 from codistill.files.writing import atomically
@@ -34,7 +34,7 @@ def see_video(
     except WriteError:
         raise
     except DataError as error:
-        print(f"passed over {video.path}: {error}", file=sys.stderr)
+        say_passed_over(video.path, str(error))
         if arguments.json:
             print(json.dumps({"video": str(video.path), "error": str(error)}))
         return False

@@ -10,11 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from codistill.commands.config_flags import with_flags
 from codistill.commands.parsers.evaluate import parse as parse_evaluate
 from codistill.commands.parsers.study import parse
 from codistill.commands.study_show import show_study
 from codistill.commands.study_tables import write_study_tables
-from codistill.commands.task_config import resolve_fit, with_flags
+from codistill.commands.task_config import resolve_fit
 from codistill.engine.distributed import DeviceChoice, choose_device
 from codistill.errors import ConfigError, StoppedError, unknown_name
 from codistill.files.config import load_yaml, save_yaml

@@ -1,18 +1,14 @@
 """Build a task's config, test options, features and runtime from a command line."""
 
-import io
 import logging
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import tyro
 from rich.console import Console
 
-from codistill.commands.mapping_flags import MAPPINGS
+from codistill.commands.config_flags import with_flags
 from codistill.commands.parsers.task_options import Asked
 from codistill.engine.distributed import Process, choose_device
 from codistill.errors import ConfigError
@@ -21,30 +17,6 @@ from codistill.tasks.shared.config import HeadFit, Runtime
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.head_files import is_head, read_record
 from codistill.tasks.task import Task
-
-T = TypeVar("T")
-
-
-def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
-    """A config with the fields from the command line.
-
-    Raises:
-        ConfigError: if they contradict each other.
-    """
-    if not flags:
-        return config
-    said = io.StringIO()
-    try:
-        with redirect_stderr(said):
-            return tyro.cli(type(config), default=config, args=list(flags), prog=prog, registry=MAPPINGS)
-    except SystemExit as stop:
-        error: BaseException | None = stop
-        while error is not None and not isinstance(error, ConfigError):
-            error = error.__context__
-        if error is not None:  # tyro would print it in a frame and end the process
-            raise error from None
-        sys.stderr.write(said.getvalue())
-        raise
 
 
 def with_features(features: FeatureConfig, flags: Sequence[str]) -> FeatureConfig:

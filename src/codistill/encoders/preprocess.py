@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from codistill.errors import DataError
+from codistill.errors import ConfigError, DataError
 from codistill.imaging import decode_rgb, pillow_to_rgb, read_rgb, resize_rgb
 from codistill.imaging.normalize import imagenet_normalize_
 
@@ -84,6 +84,18 @@ def target_size(
 
 def _multiple(side: float, patch_size: int) -> int:
     return max(1, int(side / patch_size + 0.5)) * patch_size
+
+
+def check_size(size: int, patch_size: int) -> None:
+    """Refuse a size at which images have less than two patches: features then have no principal components.
+
+    Raises:
+        ConfigError: if it is too small; the text has the smallest one.
+    """
+    if size < 2 * patch_size:
+        raise ConfigError(
+            f"a size of {size} pixels is too small for patches of {patch_size}: give {2 * patch_size} or more"
+        )
 
 
 def list_images(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:

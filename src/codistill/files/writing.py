@@ -19,6 +19,9 @@ from codistill.files.disk import free_space, nearest_folder, size_text
 TEMPORARY = ".tmp-"
 """Prefix of temporary names."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a full disk, a quota, and a limit of a file's size."""
+
 
 def cannot_write(path: Path, error: Exception) -> WriteError:
     """Make the error for a full disk, a read-only folder, or a path through a file."""
@@ -38,18 +41,16 @@ def cannot_write(path: Path, error: Exception) -> WriteError:
 
 
 def _other_place(path: Path, number: int | None) -> str:
-    """What to do if the disk is not full; empty if it may be full."""
+    """What to do if the disk is not full; empty if it is, or if the reason is unknown."""
     parent = nearest_folder(path)
     file = file_on_the_way(path) if number in (errno.EEXIST, errno.ENOTDIR) else None
     if file is not None:
         return f"{file} is a file, where a folder is needed: name another folder, or move the file away."
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{parent} does not let you write there: name another folder, or change its permissions."
-    if number in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
-        return "Name another folder."
     if number == errno.EISDIR:
         return f"{path} is a folder: name a file."
-    return ""
+    return "" if number is None or number in _FULL else "Name another folder."
 
 
 def file_on_the_way(folder: Path) -> Path | None:
@@ -70,6 +71,23 @@ def refuse_file(folder: Path) -> None:
             f"{folder} cannot be a folder for output: {file} is a file (or a link that leads nowhere). Name another "
             "folder, or move the file away."
         )
+
+
+def check_writable(folder: Path) -> None:
+    """Check, before anything is computed, that files can be written into a folder, which need not exist yet.
+
+    Raises:
+        ConfigError: if it is a file, or below one.
+        WriteError: if the disk or the permissions forbid it.
+    """
+    refuse_file(folder)
+    trial = temporary_name(nearest_folder(folder) / "trial")
+    try:
+        trial.mkdir()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    finally:
+        remove_quietly(trial)
 
 
 def make_directory(path: Path) -> None:

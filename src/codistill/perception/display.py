@@ -3,7 +3,9 @@
 import html
 from typing import TYPE_CHECKING
 
-from codistill.analysis.display import picture_row
+import numpy as np
+
+from codistill.analysis.display import Legend, no_legend, picture_row
 
 if TYPE_CHECKING:
     from codistill.perception.scene import Scene
@@ -19,13 +21,17 @@ def scene_html(scene: "Scene") -> str:
     several = {name for name in scene.wants() if scene.sees_together(name)}
     rows = []
     for index in range(min(len(scene), SHOWN)):
-        pictures = [(scene.images[index], scene.names[index]), (scene.draw("features", index), "features")]
+        pictures: list[tuple[np.ndarray, str, Legend]] = [
+            (scene.images[index], scene.names[index], no_legend),
+            (scene.draw("features", index), "features", no_legend),
+        ]
         for name in scene.wants():
             if name not in several:
-                pictures.append((scene.draw(name, index), f"{name}: {scene.answer(name, index).text()}"))
+                answer = scene.answer(name, index)
+                pictures.append((scene.draw(name, index), f"{name}: {answer.text()}", answer.legend))
         rows.append(picture_row(pictures))
     for name in sorted(several):
-        together = (scene.draw(name), f"{name}: {scene.answer(name).text()}")
+        together = (scene.draw(name), f"{name}: {scene.answer(name).text()}", scene.answer(name).legend)
         rows.append(picture_row([together], TOGETHER_HEIGHT))
     times = " · ".join(f"{stage} {1000 * value:.0f} ms" for stage, value in scene.seconds.items())
     more = "" if len(scene) <= SHOWN else f" · the first {SHOWN} of {len(scene)} images"

@@ -9,7 +9,7 @@ import torch
 
 from codistill.analysis.pca import PcaBasis
 from codistill.encoders.base import Encoder
-from codistill.encoders.preprocess import ImageLike
+from codistill.encoders.preprocess import ImageLike, check_size
 from codistill.encoders.states import TokenState, encode_states
 from codistill.engine.distributed import choose_device
 from codistill.errors import ConfigError, unknown_name
@@ -49,8 +49,8 @@ class Perception:
         about: a text that says what was trained on which data, and by whom.
 
     Raises:
-        ConfigError: if an encoder or task is not named, or a head was fitted on another encoder (the text has both
-            names).
+        ConfigError: if an encoder or task is not named, the size is less than two patches, or a head was fitted on
+            another encoder (the text has both names).
         CheckpointError: if something cannot be read.
     """
 
@@ -75,6 +75,7 @@ class Perception:
             self._encoder.spec.image_size or DEFAULT_SIZE
         ]
         self.size = limits.size or max(native)
+        check_size(self.size, self._encoder.spec.patch_size)
         plain = isinstance(device, str) and device in ("auto", "cpu", "cuda")
         self.to(choose_device(device) if plain else device)  # type: ignore[arg-type]
 
@@ -207,12 +208,13 @@ class Perception:
 
         Raises:
             DataError: if an image cannot be used, or features are not finite.
-            ConfigError: for an unknown answer, or a size below 1.
+            ConfigError: for an unknown answer, or a size of less than two patches.
         """
         for name in want or ():
             self.known(name)
         if size is not None:
             PerceptionConfig(size=size)  # checks the value
+            check_size(size, self._encoder.spec.patch_size)
         seconds: dict[str, float] = {}
         with timed(seconds, "preprocess", self._device):
             pictures = read_pictures(images, focal, names)

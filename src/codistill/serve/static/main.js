@@ -60,12 +60,14 @@ function put(slots) {
 }
 
 async function choose(make) {
+  if (connection.ready && !sources.streaming) say("busy");
   try {
     const found = await make();
     const keepA = state.intoB && state.slots[0] && found.length === 1;
     if (!keepA || !sources.streaming) stop();
     put(keepA ? [state.slots[0], found[0]] : [found[0], found[1] ?? null]);
   } catch (error) {
+    if (!sources.streaming) say(connection.ready ? "ready" : "lost");
     notice(error.message, true);
   }
 }

@@ -4,6 +4,7 @@
 import { makePrograms, upload } from "./gl.js";
 import { Orbit } from "./orbit.js";
 
+const LARGEST = 0.015; // of a point's disc, as a part of its distance; few points stay points
 const SWAY = 6000, TINT = [0.98, 0.62, 0.76];
 
 export class Viewer extends EventTarget {
@@ -185,10 +186,10 @@ function enough(things, orbit, aspect) {
   }), 0.9);
 }
 
-// How far apart neighbouring points lie at a distance of one metre from their camera.
-function spacing({ positions, centre: c }) {
+// How far apart neighbouring points lie at a distance of one metre from their camera; at most LARGEST.
+export function spacing({ positions, centre: c }) {
   const n = positions.length / 3;
-  if (n < 16) return 0.02;
+  if (n < 16) return LARGEST;
   const xs = [], ys = [], step = Math.max(1, Math.floor(n / 1000));
   for (let i = 0; i < n; i += step) {
     const z = Math.abs(positions[3 * i + 2] - c[2]) || 1;
@@ -196,5 +197,5 @@ function spacing({ positions, centre: c }) {
     ys.push((positions[3 * i + 1] - c[1]) / z);
   }
   const span = (v) => { v.sort((a, b) => a - b); return v[Math.floor(0.98 * (v.length - 1))] - v[Math.floor(0.02 * (v.length - 1))]; };
-  return 1.6 * Math.sqrt(Math.max(span(xs) * span(ys), 1e-4) / (0.92 * n));
+  return Math.min(LARGEST, 1.6 * Math.sqrt(Math.max(span(xs) * span(ys), 1e-4) / (0.92 * n)));
 }

@@ -22,7 +22,7 @@ from codistill.files.json_files import read_json
 from codistill.metrics.interval import FEW_GROUPS, group_numbers
 
 GROUPS_FILE = "groups.json"
-ALONE = f"images, each its own group (no {GROUPS_FILE})"
+ALONE = f"images, each its own group: no {GROUPS_FILE}"
 _ORDER = Purpose.DENSE_ORDER
 
 
@@ -73,7 +73,7 @@ def named_groups(data: Sized) -> Groups:
     """The `groups` of a data set, without reading a sample; every sample is its own group if the data set has none."""
     found = getattr(data, "groups", None)
     if found is None:
-        return alone(range(len(data)), "samples, each its own group (the data set names none)")
+        return alone(range(len(data)), "samples, each its own group: the data set names none")
     assert isinstance(found, Groups)
     return found
 

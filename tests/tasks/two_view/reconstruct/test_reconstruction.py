@@ -275,6 +275,16 @@ def test_points_from_the_cameras_own_place_give_its_image_back(scene):
     assert preview(scene).width > 900
 
 
+def test_the_preview_shows_originals_not_what_the_encoder_saw(scene):
+    rows, columns = scene.cameras[0].depth.shape
+    scale = min(360 / rows, 460 / columns)
+    size = (round(rows * scale), round(columns * scale), 3)
+    pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    cameras = tuple(replace(one, image=replace(one.image, pixels=pixels)) for one in scene.cameras)
+    drawn = np.asarray(preview(replace(scene, cameras=cameras, links=())))
+    assert (drawn[28 : 28 + size[0]][:, 6 : 6 + size[1]] == pixels).all()
+
+
 def test_focal_length_comes_from_exif(tmp_path):
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0xA405] = 50  # 35 mm equivalent

@@ -15,6 +15,8 @@ from codistill.tasks.two_view.reconstruct.files import camera_colour, frustum
 from codistill.tasks.two_view.reconstruct.scene import Scene
 
 _SHOWN = 6
+_CELL = (360, 460)
+"""Rows and columns of the largest picture in a row."""
 
 
 def preview(scene: Scene) -> Image.Image:
@@ -23,8 +25,8 @@ def preview(scene: Scene) -> Image.Image:
     near, far = depth_range(*(camera.depth for camera in scene.cameras))
     for number, camera in enumerate(scene.cameras[:_SHOWN]):
         aside = render_aside(scene, number)
-        rows.append([camera.colours, depth_picture(camera.depth, near, far), aside])
-    parts = [np.asarray(grid_picture(rows, ("image", "depth", "the points from aside"), (240, 310)))]
+        rows.append([camera.image.pixels, depth_picture(camera.depth, near, far), aside])
+    parts = [np.asarray(grid_picture(rows, ("image", "depth", "the points from aside"), _CELL))]
     links = sorted(scene.links, key=lambda link: -link.inliers)[:3]
     for link in links:
         images = (scene.cameras[link.first].image.pixels, scene.cameras[link.second].image.pixels)
@@ -40,7 +42,7 @@ def _no_wider(picture: np.ndarray, width: int) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
-def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int = 310) -> np.ndarray:
+def render_aside(scene: Scene, number: int, *, degrees: float = 20.0, width: int = _CELL[1]) -> np.ndarray:
     """Render the scene's points from a camera next to an image's camera, (row, column, 3) uint8.
 
     The new camera is rotated by `degrees` around the centre of the image's points, and 30 % farther away. Cameras are
