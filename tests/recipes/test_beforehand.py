@@ -1,6 +1,7 @@
 """What is refused before any weights are read, and summaries of several teachers as a user trains them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,13 @@ from codistill.distill.losses import LossConfig
 from codistill.distill.targets import TargetConfig
 from codistill.encoders.facts import EncoderFacts, facts_of
 from codistill.errors import ConfigError
+from codistill.files.config import load_yaml
 from codistill.recipes import build
+from codistill.recipes.fresh_student import build_student, with_class_tokens
+from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.recipes.registry import find_recipe
 from codistill.teachers.teacher import TeacherConfig
+from codistill.types import TargetSpec
 
 timm = pytest.importorskip("timm")
 KNOWN_SIZES = {
@@ -156,6 +161,39 @@ def test_a_class_token_per_teacher_is_trained_saved_and_started_from(tmp_path: P
     mapped = student.projectors["two"]([replace(tokens, cls=tokens.registers[:, 0])])
     torch.testing.assert_close(student.project(tokens, "two").cls, mapped.cls)
     assert main([*RUN, f"--student.init={tmp_path}/run", "--out", str(tmp_path / "next")]) == 0
+
+
+def test_every_teacher_keeps_its_class_token_in_another_order_and_company() -> None:
+    config = StudentConfig(class_tokens="per_teacher")
+
+    def tokens(names: str, before: Sequence[TargetSpec] = ()) -> dict[str, int]:
+        found = with_class_tokens(config, [TargetSpec(name=name, dim=4) for name in names], before)
+        return {target.name: target.token for target in found}
+
+    first = with_class_tokens(config, [TargetSpec(name=name, dim=4) for name in "abc"])
+    assert tokens("cab", first) == {"c": 2, "a": 0, "b": 1}
+    assert tokens("dcab", first) == {"d": 3, "c": 2, "a": 0, "b": 1}
+    assert tokens("cb", first) == {"c": 2, "b": 1}
+    assert tokens("dc", first) == {"d": 0, "c": 2}
+    shared = [TargetSpec(name=name, dim=4) for name in "abc"]
+    assert tokens("cab", shared) == {"c": 0, "a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 1)])
+def test_a_student_started_from_predicts_the_same_for_teachers_in_another_order(
+    order: tuple[int, ...], tmp_path: Path
+) -> None:
+    assert main([*RUN, "--out", str(tmp_path / "run")]) == 0
+    before = codistill.load_student(str(tmp_path / "run"))
+    recipe = load_yaml(Recipe, tmp_path / "run" / "config.yaml")
+    config = replace(recipe.student, init=str(tmp_path / "run"))
+    student, fresh = build_student(replace(recipe, student=config), [before.targets[at] for at in order])
+    assert not fresh
+    images = torch.randn(1, 3, 56, 56)
+    ours, theirs = student.eval()(images), before(images)
+    for name, tokens in ours.items():
+        torch.testing.assert_close(tokens.patches, theirs[name].patches)
+        torch.testing.assert_close(tokens.cls, theirs[name].cls)
 
 
 def test_class_tokens_of_one_teacher_are_no_option(
