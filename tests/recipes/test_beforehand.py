@@ -20,6 +20,7 @@ from codistill.recipes import build
 from codistill.recipes.fresh_student import build_student, with_class_tokens
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.recipes.registry import find_recipe
+from codistill.student.projectors import ProjectorConfig
 from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TargetSpec
 
@@ -97,12 +98,24 @@ def test_impossible_teachers_are_refused_before_any_is_loaded(
         build.build_objective(replace(find_recipe("debug"), teachers=(first, config)))
 
 
+NETWORK = {
+    "network": "timm:test_convnext",
+    "patch_size": 32,
+    **dict.fromkeys(("dim", "depth", "num_heads")),
+    **{name: getattr(StudentConfig(), name) for name in ("size", "num_registers", "layer_scale")},
+}
+
+
 @pytest.mark.parametrize(
     ("student", "error"),
     [
         ({"size": "vit_smal", "dim": None, "depth": None, "num_heads": None}, "Did you mean 'vit_small'"),
         ({"window": 2}, "num_global 4 is more than the 2 blocks"),
         ({"num_registers": -1}, "num_registers must be 0 or more"),
+        (
+            {**NETWORK, "projector": ProjectorConfig(num_heads=3)},
+            "num_heads = 3 does not divide the student's width 64. Choose a divisor",
+        ),
     ],
 )
 def test_impossible_students_are_refused_before_anything_is_loaded(
@@ -110,8 +123,9 @@ def test_impossible_students_are_refused_before_anything_is_loaded(
 ) -> None:
     monkeypatch.setattr(build, "load_encoder", lambda *_: pytest.fail("something was loaded"))
     debug = find_recipe("debug")
+    student = replace(debug.student, **student)  # type: ignore[arg-type,assignment]
     with pytest.raises(ConfigError, match=error):
-        build.build_objective(replace(debug, student=replace(debug.student, **student)))  # type: ignore[arg-type]
+        build.build_objective(replace(debug, student=student, image_size=4 * student.patch_size))  # type: ignore[attr-defined]
 
 
 def test_class_tokens_without_a_loss_are_refused_before_anything_is_loaded(
