@@ -108,6 +108,33 @@ def test_a_plan_has_the_finished_trainings_whose_students_are_missing(
     assert "18 of 19 cells are left" in text and "done again" not in text
 
 
+def test_a_finished_cell_that_will_be_done_again_is_shown_as_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, study = StudyFolder(tmp_path / "S"), find_study("paper-debug")
+    folder.root.mkdir()
+    save_yaml(study, folder.study)
+    trained = next(c for c in cells_of(study, folder, resolve_evaluation) if c.name == "all/0/train")
+    write_cell(folder, trained, {"seconds": 60.0, "attempts": 1})
+    assert main(["study", "show", str(folder.root)]) == 0
+    assert "19 left of 19 cells" in capsys.readouterr().out
+    trained.out.joinpath("export").mkdir(parents=True)
+    assert main(["study", "show", str(folder.root)]) == 0
+    assert "1 finished, 18 left of 19 cells" in capsys.readouterr().out
+
+
+def test_files_of_a_table_that_was_renamed_are_removed(one_cell: Path, tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "S")
+    folder.root.mkdir()
+    text = one_cell.read_text()
+    for name in ("old.name", "new"):
+        one_cell.write_text(f"{text}tables: {{{name}: {{columns: [hours]}}}}\n")
+        save_yaml(find_study(str(one_cell)), folder.study)
+        assert main(["study", "tables", str(folder.root)]) == 0
+        (folder.tables / "mine.tex").write_text("kept")
+    assert sorted(path.name for path in folder.tables.glob("*.tex")) == ["cells.tex", "mine.tex", "new.tex"]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_device_that_is_not_there_is_refused_once(
     one_cell: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -14,6 +14,7 @@ from codistill.engine.optim import OptimConfig, TrainOptimizer
 from codistill.engine.progress import ProgressDisplay
 from codistill.engine.signals import StopVote
 from codistill.engine.step import TrainStep, seed_generators
+from codistill.types import Batch
 
 SYNCING = (
     "_local_scalar_dense",
@@ -152,12 +153,22 @@ def test_an_objective_that_follows_updates_sees_every_one_of_them_the_last_too(t
             super().__init__()
             self.trainable.register_buffer("average", self.trainable.second.weight.detach().clone())
 
-        def after_update(self) -> None:
-            self.trainable.average.lerp_(self.trainable.second.weight.detach(), 0.5)
+        def after_update(self, skipped) -> None:
+            self.trainable.average.lerp_(self.trainable.second.weight.detach(), 0.5 * (1 - skipped))
+
+    def poison(step: int, batch: Batch) -> Batch:
+        return batch.with_images(batch.images * float("nan")) if step == 2 else batch
 
     engine_toys.run_toy(
-        tmp_path, steps=4, checkpoint_every=1, keep_checkpoints=9, accumulate=2, objective=Following()
+        tmp_path,
+        steps=4,
+        checkpoint_every=1,
+        keep_checkpoints=9,
+        accumulate=2,
+        objective=Following(),
+        change=poison,
     )
     saved = [load_file(tmp_path / f"checkpoints/step_{step:08d}/model.safetensors") for step in (1, 2, 3, 4)]
-    for before, after in pairwise(saved):
+    assert torch.equal(saved[2]["average"], saved[1]["average"])  # the third step is skipped
+    for before, after in pairwise((saved[0], saved[1], saved[3])):
         torch.testing.assert_close(after["average"], before["average"].lerp(after["second.weight"], 0.5))

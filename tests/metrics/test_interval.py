@@ -99,6 +99,15 @@ def test_means_sums_and_rows_resample_the_same_groups(sizes, seed, order):
         assert all(len({times[i] for i in range(len(groups)) if groups[i] == g}) == 1 for g in set(groups))
 
 
+@pytest.mark.parametrize("groups", [list("abacabbd"), None])
+def test_rows_are_those_of_the_drawn_groups_in_the_order_of_the_draws(groups):
+    names = groups or list(range(8))
+    known = list(dict.fromkeys(names))
+    draws = np.random.default_rng(3).integers(0, len(known), size=(20, len(known)))
+    for row, found in zip(draws, bootstrap_rows(8, groups, seed=3, resamples=20), strict=True):
+        assert found.tolist() == [i for group in row for i in range(8) if names[i] == known[group]]
+
+
 @pytest.mark.parametrize("groups", [["street"] * 28, None])
 def test_one_group_or_one_sample_leaves_the_interval_unknown(groups):
     values = np.random.default_rng(0).random(28 if groups else 1)

@@ -1,6 +1,7 @@
 """What is refused before any weights are read, and summaries of several teachers as a user trains them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,14 @@ from codistill.distill.losses import LossConfig
 from codistill.distill.targets import TargetConfig
 from codistill.encoders.facts import EncoderFacts, facts_of
 from codistill.errors import ConfigError
+from codistill.files.config import load_yaml
 from codistill.recipes import build
+from codistill.recipes.fresh_student import build_student, with_class_tokens
+from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.recipes.registry import find_recipe
+from codistill.student.projectors import ProjectorConfig
 from codistill.teachers.teacher import TeacherConfig
+from codistill.types import TargetSpec
 
 timm = pytest.importorskip("timm")
 KNOWN_SIZES = {
@@ -92,12 +98,24 @@ def test_impossible_teachers_are_refused_before_any_is_loaded(
         build.build_objective(replace(find_recipe("debug"), teachers=(first, config)))
 
 
+NETWORK = {
+    "network": "timm:test_convnext",
+    "patch_size": 32,
+    **dict.fromkeys(("dim", "depth", "num_heads")),
+    **{name: getattr(StudentConfig(), name) for name in ("size", "num_registers", "layer_scale")},
+}
+
+
 @pytest.mark.parametrize(
     ("student", "error"),
     [
         ({"size": "vit_smal", "dim": None, "depth": None, "num_heads": None}, "Did you mean 'vit_small'"),
         ({"window": 2}, "num_global 4 is more than the 2 blocks"),
         ({"num_registers": -1}, "num_registers must be 0 or more"),
+        (
+            {**NETWORK, "projector": ProjectorConfig(num_heads=3)},
+            "num_heads = 3 does not divide the student's width 64. Choose a divisor",
+        ),
     ],
 )
 def test_impossible_students_are_refused_before_anything_is_loaded(
@@ -105,8 +123,9 @@ def test_impossible_students_are_refused_before_anything_is_loaded(
 ) -> None:
     monkeypatch.setattr(build, "load_encoder", lambda *_: pytest.fail("something was loaded"))
     debug = find_recipe("debug")
+    student = replace(debug.student, **student)  # type: ignore[arg-type,assignment]
     with pytest.raises(ConfigError, match=error):
-        build.build_objective(replace(debug, student=replace(debug.student, **student)))  # type: ignore[arg-type]
+        build.build_objective(replace(debug, student=student, image_size=4 * student.patch_size))  # type: ignore[attr-defined]
 
 
 def test_class_tokens_without_a_loss_are_refused_before_anything_is_loaded(
@@ -156,6 +175,39 @@ def test_a_class_token_per_teacher_is_trained_saved_and_started_from(tmp_path: P
     mapped = student.projectors["two"]([replace(tokens, cls=tokens.registers[:, 0])])
     torch.testing.assert_close(student.project(tokens, "two").cls, mapped.cls)
     assert main([*RUN, f"--student.init={tmp_path}/run", "--out", str(tmp_path / "next")]) == 0
+
+
+def test_every_teacher_keeps_its_class_token_in_another_order_and_company() -> None:
+    config = StudentConfig(class_tokens="per_teacher")
+
+    def tokens(names: str, before: Sequence[TargetSpec] = ()) -> dict[str, int]:
+        found = with_class_tokens(config, [TargetSpec(name=name, dim=4) for name in names], before)
+        return {target.name: target.token for target in found}
+
+    first = with_class_tokens(config, [TargetSpec(name=name, dim=4) for name in "abc"])
+    assert tokens("cab", first) == {"c": 2, "a": 0, "b": 1}
+    assert tokens("dcab", first) == {"d": 3, "c": 2, "a": 0, "b": 1}
+    assert tokens("cb", first) == {"c": 2, "b": 1}
+    assert tokens("dc", first) == {"d": 0, "c": 2}
+    shared = [TargetSpec(name=name, dim=4) for name in "abc"]
+    assert tokens("cab", shared) == {"c": 0, "a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 1)])
+def test_a_student_started_from_predicts_the_same_for_teachers_in_another_order(
+    order: tuple[int, ...], tmp_path: Path
+) -> None:
+    assert main([*RUN, "--out", str(tmp_path / "run")]) == 0
+    before = codistill.load_student(str(tmp_path / "run"))
+    recipe = load_yaml(Recipe, tmp_path / "run" / "config.yaml")
+    config = replace(recipe.student, init=str(tmp_path / "run"))
+    student, fresh = build_student(replace(recipe, student=config), [before.targets[at] for at in order])
+    assert not fresh
+    images = torch.randn(1, 3, 56, 56)
+    ours, theirs = student.eval()(images), before(images)
+    for name, tokens in ours.items():
+        torch.testing.assert_close(tokens.patches, theirs[name].patches)
+        torch.testing.assert_close(tokens.cls, theirs[name].cls)
 
 
 def test_class_tokens_of_one_teacher_are_no_option(

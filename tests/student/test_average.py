@@ -33,6 +33,21 @@ def test_average_follows_the_formula() -> None:
         torch.testing.assert_close(p.double(), expected[name], atol=1e-5, rtol=1e-5)
 
 
+def test_average_stays_after_a_skipped_step() -> None:
+    model, other = student(), student()
+    for one, skipped in ((model, torch.zeros(())), (other, None)):
+        one.keep_average(0.8)
+        with torch.no_grad():
+            one.encoder.cls_token.add_(1.0)
+        one.update_average(skipped)
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    for name, value in other.state_dict().items():
+        assert torch.equal(kept[name], value), name
+    model.update_average(torch.ones(()))
+    for name, value in model.state_dict().items():
+        assert torch.equal(kept[name], value), name
+
+
 def test_average_is_saved_never_trained_and_shares_no_memory() -> None:
     model = student()
     plain = set(model.state_dict())

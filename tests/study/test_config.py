@@ -1,5 +1,6 @@
 """A study's YAML: what is refused before anything runs, rows like others, variables."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,6 +122,19 @@ def test_variables_stand_for_texts_and_may_use_others(monkeypatch: pytest.Monkey
         given(["a"], variables)
     with pytest.raises(ConfigError, match="Unknown variable 'd'"):
         given(["d=1"], variables)
+
+
+def test_a_variable_that_nothing_uses_cannot_be_set(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nvariables: {root: /r, world: '${root}/w', idle: '${idler}', idler: x}\n"
+        "rows: {known: {encoder: e}}\nevaluations: {depth: {task: depth, options: {data: 'world:${world}'}}}\n"
+    )
+    found = find_study(str(path), ["root=/s"])
+    assert found.evaluations["depth"].options["data"] == "world:/s/w"
+    for name in ("idle", "idler"):
+        with pytest.raises(ConfigError, match=f"--set {name} has no effect"):
+            find_study(str(path), ["root=/s", f"{name}=y"])
 
 
 def test_shipped_studies_are_found_with_their_variables() -> None:

@@ -131,6 +131,14 @@ def test_different_samples_are_not_compared(folder: StudyFolder) -> None:
     place.rmdir()
     put(folder, "known", 0, [f"other {image}" for image in range(IMAGES)])
     results = open_results(folder.root)
+    with pytest.raises(
+        DataError, match=r"seeds 0 and 1 of known were scored on different samples: .* 24 \(other 0"
+    ):
+        results.differences(results.study.comparisons[0])
+    with pytest.raises(DataError, match=r"different samples: .* the second 24 \(image 0, …\) that the first"):
+        results.score("known", "depth", "rmse")
+    lone = replace(results.study, seeds=(0,))
+    results = replace(results, study=lone, _read={}, _scores={}, _columns={})
     with pytest.raises(DataError, match="ours and known were scored on different samples"):
         results.differences(results.study.comparisons[0])
 

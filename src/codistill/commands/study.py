@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     if arguments.command == "tables":
         return write_study_tables(arguments.folder, arguments.out, ["study", *argv])
     if arguments.command == "show":
-        return show_study(arguments.folder, follow=arguments.follow)
+        return show_study(arguments.folder, follow=arguments.follow, resolve=resolve_evaluation)
     return _run(arguments)
 
 

@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from codistill.errors import ConfigError
+from codistill.study.cells import Resolve, cells_of
 from codistill.study.config import TRAINING, WORLDS
 from codistill.study.progress import MARKS, CellState, Progress, progress_of
 from codistill.study.results import open_results
@@ -18,12 +20,23 @@ EVERY = 3.0
 """Seconds between two updates."""
 
 
-def show_study(folder: Path, *, follow: bool) -> int:
-    """Print the state of a study's folder; with `follow`, repeat it until nothing is left."""
+def show_study(folder: Path, *, follow: bool, resolve: Resolve) -> int:
+    """Print the state of a study's folder; with `follow`, repeat it until nothing is left.
+
+    Args:
+        folder: of the study.
+        follow: whether to repeat it.
+        resolve: checks an evaluation's arguments.
+    """
     results = open_results(folder)
+    try:
+        cells = cells_of(results.study, results.folder, resolve)
+    except ConfigError as error:
+        print(f"finished cells are not checked for whether they will be done again: {error}")
+        cells = []
 
     def look() -> Progress:
-        return progress_of(results.study, results.folder)
+        return progress_of(results.study, results.folder, cells)
 
     now = look()
     if not follow:

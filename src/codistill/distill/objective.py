@@ -202,9 +202,9 @@ class DistillationObjective:
     def _views(self, step: int) -> StepViews | None:
         return None if self.views is None else self.views.of_step(step)
 
-    def after_update(self) -> None:
-        """Update the moving average of the weights, if one is kept."""
-        self.trainable.update_average()
+    def after_update(self, skipped: Tensor | None = None) -> None:
+        """Update the moving average of the weights, if one is kept, unless the step was skipped."""
+        self.trainable.update_average(skipped)
 
     def plan(self, batch: Batch) -> SharingPlan:
         """Which teacher teaches which image of a batch."""

@@ -22,7 +22,7 @@ from codistill.encoders.timm import create_model, is_transformer, network_licenc
 from codistill.encoders.timm_model import PREFIX, TimmMap
 from codistill.errors import CheckpointError, ConfigError
 from codistill.nn.network import NetworkConfig
-from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Tokens
+from codistill.types import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Tokens
 
 OPTIONS = ("pretrained",)
 
@@ -136,13 +136,18 @@ def network_of_config(config: NetworkConfig, **about: Any) -> NetworkEncoder:
 
 def network_stride(text: str) -> int:
     """Pixels per token of `timm:NAME`, found without loading weights."""
+    return network_spec(text).patch_size
+
+
+def network_spec(text: str) -> EncoderSpec:
+    """Sizes of `timm:NAME`, found without loading weights."""
     name, _ = network_name(text)
     about = {"name": text, "image_size": 224, "licence": "", "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
     try:
         with torch.device("meta"):
-            return TimmMap(_model(name, False), about).spec.patch_size
+            return TimmMap(_model(name, False), about).spec
     except CheckpointError:  # some networks compute with tensors while they are built
-        return TimmMap(_model(name, False), about).spec.patch_size
+        return TimmMap(_model(name, False), about).spec
 
 
 def network_name(text: str) -> tuple[str, bool]:

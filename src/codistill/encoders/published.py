@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from codistill.weights.licences import permits_commercial
+
 CLASS = "class token"
 FIRST_OF_SEVERAL = "first summary token; the others are registers (hf:ORG/REPO gives all of them)"
 POOLED = "none; summary=pooled is its attention pooling"
@@ -24,7 +26,6 @@ class PublishedModel:
         name: the name for users.
         encoder: the text for `load_encoder`, with its prefix.
         licence: licence of the weights, as in timm's metadata.
-        commercial: whether the licence allows commercial use, under its terms.
         homepage: page with the terms.
         parameters: number of parameters, in millions.
         summary: which vector `Tokens.cls` is.
@@ -33,22 +34,26 @@ class PublishedModel:
     name: str
     encoder: str
     licence: str
-    commercial: bool
     homepage: str
     parameters: float
     summary: str = CLASS
 
+    @property
+    def commercial(self) -> bool:
+        """Whether the licence allows commercial use, under its terms."""
+        return permits_commercial(self.licence) is True
+
 
 _GITHUB = "https://github.com"
-_FAMILIES: Mapping[str, tuple[str, bool, str]] = {
-    "dinov3": ("dinov3-license", True, f"{_GITHUB}/facebookresearch/dinov3"),
-    "eupe": ("fair-noncommercial-research-license", False, f"{_GITHUB}/facebookresearch/EUPE"),
-    "c-radio": ("nvidia-open-model-license", True, f"{_GITHUB}/NVlabs/RADIO"),
-    "tipsv2": ("apache-2.0", True, f"{_GITHUB}/google-deepmind/tips"),
-    "pe_spatial": ("apache-2.0", True, f"{_GITHUB}/facebookresearch/perception_models"),
-    "siglip2": ("apache-2.0", True, f"{_GITHUB}/google-research/big_vision"),
+_FAMILIES: Mapping[str, tuple[str, str]] = {
+    "dinov3": ("dinov3-license", f"{_GITHUB}/facebookresearch/dinov3"),
+    "eupe": ("fair-noncommercial-research-license", f"{_GITHUB}/facebookresearch/EUPE"),
+    "c-radio": ("nvidia-open-model-license", f"{_GITHUB}/NVlabs/RADIO"),
+    "tipsv2": ("apache-2.0", f"{_GITHUB}/google-deepmind/tips"),
+    "pe_spatial": ("apache-2.0", f"{_GITHUB}/facebookresearch/perception_models"),
+    "siglip2": ("apache-2.0", f"{_GITHUB}/google-research/big_vision"),
 }
-"""Licence, commercial use and homepage of a family, by the prefix of its names."""
+"""Licence and homepage of a family, by the prefix of its names."""
 
 _ROWS: tuple[tuple[str, str, float, str], ...] = (
     ("dinov3_vits16", "vit_small_patch16_dinov3.lvd1689m", 21.6, CLASS),
@@ -103,12 +108,11 @@ not.
 def _models() -> Iterator[PublishedModel]:
     for name, model, parameters, summary in _ROWS:
         family = next(prefix for prefix in _FAMILIES if name.startswith(prefix))
-        licence, commercial, homepage = _FAMILIES[family]
+        licence, homepage = _FAMILIES[family]
         yield PublishedModel(
             name=name,
             encoder=f"timm:{model}",
             licence=licence,
-            commercial=commercial,
             homepage=homepage,
             parameters=parameters,
             summary=summary,

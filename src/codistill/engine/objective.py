@@ -130,6 +130,10 @@ class LooksAhead(Protocol[_Taken]):
 class FollowsUpdates(Protocol):
     """An objective that does something after every optimizer step, such as updating a moving average of the weights."""
 
-    def after_update(self) -> None:
-        """Called after the parameters were updated on the device. No host sync, no collective."""
+    def after_update(self, skipped: Tensor | None = None) -> None:
+        """Called after the parameters were updated on the device. No host sync, no collective.
+
+        Args:
+            skipped: scalar on the device, 1 if the step was skipped and changed nothing, else 0. None: 0.
+        """
         ...

@@ -81,7 +81,7 @@ class TrainStep(Generic[BatchT]):
             self.optimizer.update(step, gradients, skip)
             self._restore(before, skip)
             if isinstance(self.objective, FollowsUpdates):
-                self.objective.after_update()
+                self.objective.after_update(skip)
         means = _mean_over_micro_steps([{"loss": loss, **m} for loss, m in zip(losses, metrics, strict=True)])
         return {**means, **self.optimizer.metrics(gradients), SKIPPED: skip}
 

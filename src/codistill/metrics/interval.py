@@ -158,10 +158,13 @@ def bootstrap_rows(
     Their number varies between resamples.
     """
     numbers, count = group_numbers(groups, size)
-    rows = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers, minlength=count))[:-1])
+    rows, sizes = np.argsort(numbers, kind="stable"), np.bincount(numbers, minlength=count)
+    starts = np.cumsum(sizes) - sizes  # of each group among `rows`
     for draws in _draws(count, seed, resamples):
         for row in draws:
-            yield np.concatenate([rows[number] for number in row])
+            drawn = sizes[row]
+            before = np.cumsum(drawn) - drawn  # rows of the groups drawn before
+            yield rows[np.repeat(starts[row] - before, drawn) + np.arange(drawn.sum())]
 
 
 def group_numbers(groups: Sequence[str] | None, size: int) -> tuple[np.ndarray, int]:

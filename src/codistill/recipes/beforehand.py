@@ -7,9 +7,10 @@ the first two are loaded. What is not known beforehand is checked when the teach
 from codistill.distill.hadamard import hadamard
 from codistill.distill.losses import DistillationLoss
 from codistill.encoders.facts import EncoderFacts, facts_of
-from codistill.encoders.network import network_stride
+from codistill.encoders.network import network_spec
 from codistill.errors import ConfigError
 from codistill.recipes.fresh_student import student_shape
+from codistill.recipes.idle import refuse_heads
 from codistill.recipes.recipe import Recipe
 from codistill.teachers.teacher import TeacherConfig, refuse_no_summary, refuse_size
 from codistill.types import TokenKind
@@ -48,11 +49,16 @@ def _check_student(recipe: Recipe) -> None:
     student = recipe.student
     if not student.network:
         student_shape(student, recipe.image_size)
-    elif (stride := network_stride(student.network)) != student.patch_size:
+        return
+    spec = network_spec(student.network)
+    if (stride := spec.patch_size) != student.patch_size:
         raise ConfigError(
             f"student.network {student.network} has {stride} pixels per token; student.patch_size says "
             f"{student.patch_size}. Add --student.patch-size {stride}, and image sizes that are multiples of it."
         )
+    refuse_heads(
+        student.projector, spec.dim, own=1
+    )  # by default, a network's number of heads divides its width
 
 
 def _check_mosaic(recipe: Recipe, teacher: TeacherConfig, facts: EncoderFacts) -> None:

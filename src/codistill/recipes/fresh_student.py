@@ -19,17 +19,29 @@ from codistill.student.student import Student
 from codistill.types import TargetSpec
 
 
-def with_class_tokens(config: StudentConfig, targets: Sequence[TargetSpec]) -> tuple[TargetSpec, ...]:
+def with_class_tokens(
+    config: StudentConfig, targets: Sequence[TargetSpec], before: Sequence[TargetSpec] = ()
+) -> tuple[TargetSpec, ...]:
     """Return the targets, each with the index of the student's class token that predicts it.
 
     With `class_tokens = per_teacher`, the largest index is the number of registers that serve as class tokens.
+
+    Args:
+        config: the recipe's student.
+        targets: the teachers.
+        before: teachers of the weights to start from. Those that had a token of their own keep it, in any order of
+            `targets`; the others get the first free ones.
     """
     if config.class_tokens == "shared":
         return tuple(targets)
     wanting = [target.name for target in targets if "cls" in target.projected]
+    had = {target.name: target.token for target in before if "cls" in target.projected}
+    own = len(set(had.values())) == len(had)  # they did not share one
+    tokens = {name: had[name] for name in wanting if own and name in had}
+    free = iter(sorted(set(range(len(wanting))) - set(tokens.values())))
+    tokens |= {name: next(free) for name in wanting if name not in tokens}
     return tuple(
-        replace(target, token=wanting.index(target.name)) if target.name in wanting else target
-        for target in targets
+        replace(target, token=tokens[target.name]) if target.name in tokens else target for target in targets
     )
 
 
@@ -85,7 +97,7 @@ def build_student(recipe: Recipe, targets: tuple[TargetSpec, ...]) -> tuple[Stud
     if config.init:
         start = load_any_student(os.path.expandvars(config.init), image_size=recipe.image_size)
     with seeded(recipe.engine.seed):
-        targets = with_class_tokens(config, targets)
+        targets = with_class_tokens(config, targets, () if start is None else start.targets)
         more = max((target.token for target in targets), default=0)
         encoder = build_encoder(config, recipe.image_size, more)
         if start is not None:

@@ -225,12 +225,16 @@ def _check_heads(recipe: Recipe) -> None:
     """Refuse a number of attention heads that does not divide the student's width, before any teacher is loaded."""
     student, projector = recipe.student, recipe.student.projector
     if "num_heads" not in find_projector(projector.kind).options or student.network:
-        return  # a network's width is not known yet: the projector checks it later
+        return  # a network's width is found in `beforehand.py`
     size = VIT_SIZES.get(student.size, {})
     dim = int(student.dim or size.get("dim", 0))
-    own = int(student.num_heads or size.get("num_heads", 1))
+    refuse_heads(projector, dim, int(student.num_heads or size.get("num_heads", 1)))
+
+
+def refuse_heads(projector: ProjectorConfig, dim: int, own: int) -> None:
+    """Refuse a projector whose number of attention heads (by default the student's own) does not divide a width."""
     heads = projector.num_heads or (RADIO_HEADS if projector.kind == "radio_attention" else own)
-    if dim % heads:
+    if "num_heads" in find_projector(projector.kind).options and dim % heads:
         raise ConfigError(
             f"student.projector.num_heads = {heads} does not divide the student's width {dim}. Choose a divisor."
         )

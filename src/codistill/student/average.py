@@ -8,7 +8,7 @@ resumed with it. Source: Polyak averaging, as in mean teachers and DINO.
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from codistill.errors import ConfigError
 from codistill.nn.sharding import local_part
@@ -34,15 +34,26 @@ class WeightAverage(nn.ModuleDict):
         return super().train(False)
 
     @torch.no_grad()
-    def follow(self, modules: nn.ModuleDict) -> None:
-        """Move parameters and running statistics towards those of the same name, without a host sync."""
+    def follow(self, modules: nn.ModuleDict, skipped: Tensor | None = None) -> None:
+        """Move parameters and running statistics towards those of the same name, without a host sync.
+
+        Args:
+            modules: the modules to follow.
+            skipped: scalar on their device, 1 after a skipped step: the average stays as it is. None: 0.
+        """
         present = dict(modules.named_parameters())
         pairs = [(local_part(p), local_part(present[name])) for name, p in self.named_parameters()]
         ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
-        torch._foreach_lerp_(ours, theirs, 1.0 - self.decay)  # pyright: ignore[reportPrivateImportUsage]
         buffers = dict(modules.named_buffers())
         for name, kept in self.named_buffers():
             if kept.is_floating_point():
-                kept.lerp_(buffers[name], 1.0 - self.decay)
+                ours.append(kept)
+                theirs.append(buffers[name])
             else:
                 kept.copy_(buffers[name])
+        if skipped is None:
+            torch._foreach_lerp_(ours, theirs, 1.0 - self.decay)  # pyright: ignore[reportPrivateImportUsage]
+            return
+        weight = (1.0 - self.decay) * (1.0 - skipped)
+        weights = [weight.to(one.dtype) for one in ours]
+        torch._foreach_lerp_(ours, theirs, weights)  # pyright: ignore[reportPrivateImportUsage]

@@ -156,10 +156,11 @@ class Student(nn.Module):
             nn.ModuleDict({"encoder": self.encoder, "projectors": self.projectors}), decay
         )
 
-    def update_average(self) -> None:
-        """Update the moving average, if one is kept, from the current weights."""
+    def update_average(self, skipped: Tensor | None = None) -> None:
+        """Update the moving average, if one is kept, from the current weights; `skipped`: see `WeightAverage`."""
         if self.average is not None:
-            self.average.follow(nn.ModuleDict({"encoder": self.encoder, "projectors": self.projectors}))
+            present = nn.ModuleDict({"encoder": self.encoder, "projectors": self.projectors})
+            self.average.follow(present, skipped)
 
     def forward(
         self, images: Tensor, rows: Mapping[str, Rows] | None = None, average_images: Tensor | None = None

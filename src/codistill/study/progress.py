@@ -1,13 +1,15 @@
 """Progress of a study: the state of every cell, read from the files in its folder only."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from codistill.study.cells import cell_names
+from codistill.study.cells import Cell, cell_names
 from codistill.study.claims import holders
 from codistill.study.config import StudyConfig
+from codistill.study.finished import is_finished
 from codistill.study.logs import last_said
 from codistill.study.places import StudyFolder, flat_name
 from codistill.study.records import read_cell, read_failure
@@ -51,9 +53,17 @@ class Progress:
         return Counter(cell.state for cell in self.cells)
 
 
-def progress_of(study: StudyConfig, folder: StudyFolder) -> Progress:
-    """Find the current state of every cell."""
+def progress_of(study: StudyConfig, folder: StudyFolder, cells_now: Sequence[Cell] = ()) -> Progress:
+    """Find the current state of every cell.
+
+    Args:
+        study, folder: of the study.
+        cells_now: the study's cells. Those that are finished but will be done again, because a student that they read
+            was trained anew or a file that others need is missing, then count as left.
+    """
     held = holders(folder.claims)
+    # A world's place depends on the folder that the command is run in: it does not tell whether it is missing.
+    again = {c.name for c in cells_now if c.kind != "world" and not is_finished(c, cells_now, folder)}
     cells: list[CellState] = []
     spent: dict[str, list[float]] = {}
     for name in cell_names(study):
@@ -62,6 +72,7 @@ def progress_of(study: StudyConfig, folder: StudyFolder) -> Progress:
         holder = held.get(flat_name(name))
         if record is not None:
             spent.setdefault(_kind(name), []).append(float(record["seconds"]))
+        if record is not None and name not in again:
             cells.append(CellState(name=name, state="finished"))
         elif holder is not None:
             cells.append(

@@ -11,7 +11,7 @@ from codistill.files.config import load_yaml
 from codistill.files.named_config import find_config
 from codistill.files.plain import from_plain, to_plain
 from codistill.study.config import StudyConfig
-from codistill.study.variables import given, replaced
+from codistill.study.variables import given, refuse_unused, replaced
 
 SHIPPED = "shipped"
 
@@ -31,12 +31,14 @@ def find_study(what: str, settings: Sequence[str] = ()) -> StudyConfig:
         settings: values of variables, each as `NAME=VALUE`.
 
     Raises:
-        ConfigError: if there is no such study, or it names something that does not exist.
+        ConfigError: if there is no such study, it names something that does not exist, or a set variable is unused.
     """
     study = find_config(what, shipped_studies(), StudyConfig, kind="study")
-    variables = {**study.variables, **given(settings, study.variables)}
+    asked = given(settings, study.variables)
+    variables = {**study.variables, **asked}
     plain: dict[str, Any] = to_plain(replace(study, variables=variables))
     try:
+        refuse_unused(asked, plain, variables)
         return from_plain(StudyConfig, replaced(plain, variables))
     except ConfigError as error:
         raise ConfigError(f"study {study.name!r}: {error}") from error

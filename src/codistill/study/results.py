@@ -1,5 +1,6 @@
 """Results of a study: finished evaluations in, scores over seeds and paired differences between rows out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -89,9 +90,20 @@ class Results:
         return self._read[name]
 
     def by_seed(self, row: str, evaluation: str) -> dict[int, Finished]:
-        """Finished evaluations of a row, by seed."""
-        found = {seed: self.finished(row, seed, evaluation) for seed in self.study.seeds}
-        return {seed: one for seed, one in found.items() if one is not None}
+        """Finished evaluations of a row, by seed.
+
+        Raises:
+            DataError: if seeds were scored on different samples.
+        """
+        every = {seed: self.finished(row, seed, evaluation) for seed in self.study.seeds}
+        found = {seed: one for seed, one in every.items() if one is not None}
+        first = next(iter(found), None)
+        for seed, one in found.items():
+            if first is not None and (said := _apart(found[first].table.names, one.table.names)):
+                raise DataError(
+                    f"{evaluation}: seeds {first} and {seed} of {row} were scored on different samples: {said}"
+                )
+        return found
 
     def columns(self, evaluation: str) -> dict[str, Column]:
         """Scores of an evaluation, by name. Scores that depend on data or head are known once a cell is finished."""
@@ -208,8 +220,8 @@ class Results:
         else:
             pairs = [(ours[seed].table, theirs[seed].table) for seed in ours if seed in theirs]
         for one, other in pairs:
-            if one.names != other.names:
-                raise DataError(f"{evaluation}: {row} and {against} were scored on different samples")
+            if said := _apart(one.names, other.names):
+                raise DataError(f"{evaluation}: {row} and {against} were scored on different samples: {said}")
         return pairs
 
     def training(self, row: str) -> list[dict[str, Any]]:
@@ -219,6 +231,17 @@ class Results:
             path = self.folder.cell(f"{row}/{seed}/{TRAINING}") / CELL
             found += [read_json(path)] if path.is_file() else []
         return found
+
+
+def _apart(one: Sequence[str], other: Sequence[str]) -> str:
+    """How the names of two tables' samples differ; "" if they do not."""
+    if one == other:
+        return ""
+    only = [sorted(set(a) - set(b)) for a, b in ((one, other), (other, one))]
+    if not any(only):
+        return "they are in another order, or some occur more than once"
+    first, second = (f"{len(names)}{f' ({names[0]}, …)' if names else ''}" for names in only)
+    return f"the first has {first} that the second lacks, the second {second} that the first lacks"
 
 
 def _within(found: SeedScore, margin: float) -> bool:

@@ -6,7 +6,7 @@ A text that consists of one variable only becomes a number if its value is one: 
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -49,6 +49,25 @@ def replaced(value: Any, variables: Mapping[str, str], where: str = "") -> Any:
     if isinstance(value, list):
         return [replaced(item, variables, f"{where}[{number}]") for number, item in enumerate(value)]
     return value
+
+
+def refuse_unused(names: Iterable[str], value: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+    """Refuse to set variables that no text of the study uses.
+
+    Args:
+        names: variables that are set.
+        value: the study as plain values, before replacement.
+        variables: values of the study's variables, which may use others.
+
+    Raises:
+        ConfigError: for the first such variable.
+    """
+    used = set(_USE.findall(repr({key: part for key, part in value.items() if key != "variables"})))
+    while more := {name for one in used & variables.keys() for name in _USE.findall(variables[one])} - used:
+        used |= more
+    for name in names:
+        if name not in used:
+            raise ConfigError(f"--set {name} has no effect: nothing in the study uses ${{{name}}}")
 
 
 def _below(where: str, key: Any) -> str:

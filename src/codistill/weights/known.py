@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from codistill.errors import CheckpointError, unknown_name
+from codistill.weights.licences import permits_commercial
 
 Content = Literal["encoder", "student", "two-view decoder"]
 
@@ -36,7 +37,6 @@ class KnownWeights:
         content: e.g. an encoder, a student.
         homepage: page with the licence and the terms.
         patch_size: pixels per token of its encoder along each axis.
-        commercial: whether the licence allows commercial use.
     """
 
     name: str
@@ -48,7 +48,11 @@ class KnownWeights:
     content: Content = "encoder"
     aliases: tuple[str, ...] = ()
     patch_size: int = 14
-    commercial: bool = False
+
+    @property
+    def commercial(self) -> bool:
+        """Whether the licence allows commercial use, under its terms."""
+        return permits_commercial(self.licence) is True
 
     @property
     def filename(self) -> str:
@@ -81,7 +85,6 @@ def _dinov2() -> Iterator[KnownWeights]:
             homepage="https://github.com/facebookresearch/dinov2",
             size=download,
             sha256=sha256,
-            commercial=True,
         )
 
 

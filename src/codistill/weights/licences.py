@@ -17,7 +17,10 @@ _FREE = (
     "cc0",
     "cc-by-4.0",
     "cc by 4.0",
+    "dinov3-license",
+    "nvidia-open-model-license",
 )
+"""Beginnings of licences that allow commercial use, under their terms."""
 _RESTRICTED = (
     "non-commercial",
     "noncommercial",

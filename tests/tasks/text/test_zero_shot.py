@@ -142,6 +142,11 @@ def test_a_student_is_compared_in_its_teachers_space(root: Path, tmp_path: Path)
             {"embeddings": np.eye(2, 3) * [[1], [0]], "classes": ["a", "b"], "tower": "t"},
             "zero or not finite",
         ),
+        (
+            {"embeddings": np.array([[[1.0], [-1.0]], [[1.0], [1.0]]]), "classes": ["a", "b"], "tower": "t"},
+            "cancel each other out",
+        ),
+        ({"embeddings": np.ones((2, 3)), "classes": ["a", "b"], "tower": ["t", "u"]}, "got 2 entries"),
     ],
 )
 def test_files_that_do_not_fit(arrays: dict, text: str, tmp_path: Path) -> None:

@@ -94,9 +94,21 @@ def read_class_embeddings(path: Path) -> ClassEmbeddings:
     vectors = vectors[:, None] if vectors.ndim == 2 else vectors  # (class, template, channel)
     if not vectors.isfinite().all() or (vectors.norm(dim=-1) == 0).any():
         raise DataError(f"{path}: an embedding is zero or not finite; make the file again")
-    return ClassEmbeddings(
-        mean_of_templates(vectors), tuple(names), str(found["tower"].item()), vectors.shape[1]
-    )
+    means = mean_of_templates(vectors)
+    if (means.norm(dim=-1) < 0.5).any():  # a unit vector otherwise
+        raise DataError(f"{path}: the templates of a class cancel each other out; make the file again")
+    return ClassEmbeddings(means, tuple(names), one_tower(path, found["tower"]), vectors.shape[1])
+
+
+def one_tower(path: Path, tower: np.ndarray) -> str:
+    """The name of the image encoder in a file of embeddings.
+
+    Raises:
+        DataError: if it is not one name.
+    """
+    if tower.size != 1:
+        raise DataError(f"{path}: tower must be the name of one image encoder; got {tower.size} entries")
+    return str(tower.item())
 
 
 def write_class_embeddings(path: Path, values: Tensor, classes: tuple[str, ...], tower: str) -> None:

@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from codistill.errors import DataError
 from codistill.files.npz import read_npz, write_npz
+from codistill.tasks.text.embeddings import one_tower
 
 RANKS = (1, 5, 10)
 _MADE = "It holds embeddings (text, channel), images (text,), names of files, and tower, the name of the image encoder"
@@ -65,7 +66,7 @@ def read_captions(path: Path) -> Captions:
     vectors = torch.from_numpy(values.astype(np.float32))
     if not vectors.isfinite().all() or (vectors.norm(dim=-1) == 0).any():
         raise DataError(f"{path}: an embedding is zero or not finite; make the file again")
-    return Captions(normalize(vectors, dim=-1), images, str(found["tower"].item()))
+    return Captions(normalize(vectors, dim=-1), images, one_tower(path, found["tower"]))
 
 
 def found_at(
