@@ -39,7 +39,17 @@ def with_flags(config: T, flags: Sequence[str], prog: str) -> T:
 
 
 def _unframed(text: str) -> str:
-    """The first paragraph in tyro's frame, as one line; empty if there is none. Pipes get frames without sides."""
+    """What tyro's frame says is wrong, as one line; empty if it says nothing. Pipes get frames without sides."""
     lines = [line.strip("│╭╮╰╯| ") for line in text.splitlines()][1:]  # the first one is the title
-    parts = [list(part) for rule, part in groupby(lines, lambda line: not line.strip("─-")) if not rule]
-    return " ".join(parts[0]).removeprefix("Error parsing ") if parts else ""
+    groups = groupby(lines, lambda line: not line.strip("─-"))
+    parts = [" ".join(part) for rule, part in groups if not rule]
+    if not parts:
+        return ""
+    said = parts[0].removeprefix("Error parsing ")
+    if len(parts) > 1 and parts[1].startswith(_REASONS):  # of a field with several types: one reason for each
+        reasons = [one.partition(": ")[2] for one in parts[1].removeprefix(_REASONS).split(" - ") if one]
+        said = f"{said.rstrip('.')} ({reasons[-1]})"  # None comes first
+    return said
+
+
+_REASONS = "Got errors:"
