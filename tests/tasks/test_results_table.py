@@ -60,12 +60,12 @@ def test_two_view_methods_say_what_they_are():
 
 
 def intervals_in(value) -> list[tuple[float, float, float]]:
-    """Every mean with low and high in a metrics file."""
+    """Every mean or correlation with low and high in a metrics file."""
     if isinstance(value, list):
         return [found for item in value for found in intervals_in(item)]
     if not isinstance(value, dict):
         return []
-    numbers = tuple(value.get(key) for key in ("mean", "low", "high"))
+    numbers = (value.get("mean", value.get("correlation")), value.get("low"), value.get("high"))
     own = [numbers] if all(isinstance(number, (int, float)) for number in numbers) else []
     return own + [found for item in value.values() for found in intervals_in(item)]
 
