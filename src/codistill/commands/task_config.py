@@ -13,6 +13,7 @@ from codistill.commands.parsers.task_options import Asked
 from codistill.engine.distributed import Process, choose_device
 from codistill.errors import ConfigError
 from codistill.files.named_config import find_config
+from codistill.nn.host_memory import keep_freed_memory
 from codistill.tasks.shared.config import HeadFit, Runtime
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.head_files import is_head, read_record
@@ -70,7 +71,9 @@ def resolve_fit(task: Task, asked: Asked, data: str | None) -> HeadFit:
 
 
 def make_runtime(asked: Any, out: Path, command: Sequence[str], process: Process | None = None) -> Runtime:
-    """Where a fit computes and writes; only the first process prints.
+    """Where a fit or an evaluation computes and writes; only the first process prints.
+
+    On a CPU, this process keeps freed memory from here on, as in training.
 
     Args:
         asked: the command's own options.
@@ -79,10 +82,13 @@ def make_runtime(asked: Any, out: Path, command: Sequence[str], process: Process
         process: this process; None: the only one.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    device = choose_device(asked.device) if process is None else process.device
+    if device.type == "cpu":
+        keep_freed_memory()
     return Runtime(
         out=out,
         cache=getattr(asked, "cache", None),
-        device=choose_device(asked.device) if process is None else process.device,
+        device=device,
         workers=asked.workers,
         recompute=getattr(asked, "recompute", False),
         console=Console(stderr=True, quiet=process is not None and not process.is_main),

@@ -1,6 +1,6 @@
-"""Keep freed host memory within the process, so that the next training step can reuse it.
+"""Keep freed host memory within the process, so that the next step can reuse it.
 
-By default glibc returns large freed blocks to the system. Every training step on a CPU then waits until tens of
+By default glibc returns large freed blocks to the system. Every step on a CPU then waits until tens of
 thousands of pages are mapped and cleared again. Other systems, and the memory of devices, are not affected.
 """
 
