@@ -16,7 +16,7 @@ from codistill.distill.targets import TargetConfig
 from codistill.encoders.facts import EncoderFacts, facts_of
 from codistill.errors import ConfigError
 from codistill.files.config import load_yaml
-from codistill.recipes import build
+from codistill.recipes import beforehand, build
 from codistill.recipes.fresh_student import build_student, with_class_tokens
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.recipes.registry import find_recipe
@@ -25,17 +25,21 @@ from codistill.teachers.teacher import TeacherConfig
 from codistill.types import TargetSpec
 
 timm = pytest.importorskip("timm")
+NO_POOL = EncoderFacts(pools_patches=False, only_normed=False)
 KNOWN_SIZES = {
-    "dinov2_vitl14_reg": EncoderFacts(patch_size=14),
-    "mast3r_vitlarge_16": EncoderFacts(patch_size=16),
-    "dinov3_vits16,summary=cls": EncoderFacts(patch_size=16, dim=384, has_cls=True, cls_dim=384),
-    "siglip2_b16_256": EncoderFacts(patch_size=16, dim=768, has_cls=False),
-    "siglip2_b16_256,summary=pooled": EncoderFacts(patch_size=16, dim=768, has_cls=True, cls_dim=768),
-    "timm:test_convnext": EncoderFacts(patch_size=32, dim=64, has_cls=False),
-    "random:vit_tiny,patch_size=7,dim=32,num_heads=2": EncoderFacts(
-        patch_size=7, dim=32, has_cls=True, cls_dim=32
+    "dinov2_vitl14_reg": replace(NO_POOL, patch_size=14),
+    "mast3r_vitlarge_16": replace(NO_POOL, patch_size=16),
+    "dinov3_vits16,summary=cls": replace(NO_POOL, patch_size=16, dim=384, has_cls=True, cls_dim=384),
+    "siglip2_b16_256": replace(NO_POOL, patch_size=16, dim=768, has_cls=False),
+    "siglip2_b16_256,summary=pooled": EncoderFacts(
+        patch_size=16, dim=768, has_cls=True, cls_dim=768, pools_patches=True, only_normed=True
     ),
-    "hf:org/name": EncoderFacts(),
+    "timm:test_convnext": replace(NO_POOL, patch_size=32, dim=64, has_cls=False),
+    "random:vit_tiny,patch_size=7,dim=32,num_heads=2": replace(
+        NO_POOL, patch_size=7, dim=32, has_cls=True, cls_dim=32
+    ),
+    "hf:org/name": EncoderFacts(only_normed=False),
+    "hf:org/name,summary=projected": EncoderFacts(only_normed=True),
     "nothing at all": EncoderFacts(),
 }
 
@@ -82,6 +86,24 @@ def test_files_tell_sizes(tmp_path: Path) -> None:
             {"image_size": 112, "mosaic": True, "kinds": ("patch",)},
             "mosaic of teacher 'sam' would have no effect: .* 4 tokens .* has 7.* to 128 at least",
         ),
+        (
+            "sig",
+            "siglip2_b16_256,summary=pooled",
+            {"norm": False, "kinds": ("patch",)},
+            "'sig' .* only after the final norm. Leave out norm",
+        ),
+        (
+            "pe",
+            "timm:vit_pe_core_base_patch16_224,summary=pooled",
+            {"pool_predictions": True},
+            "'pe' .* has no pool that reads patches alone",
+        ),
+        (
+            "dino",
+            "dinov2_vitb14",
+            {"pool_predictions": True, "kinds": ("patch",)},
+            "'dino' needs both token kinds",
+        ),
         ("nothing", "dinov2_vitb14", {"weight": 0.0}, r"weights of all teachers \(first, nothing\) are 0"),
     ],
 )
@@ -96,6 +118,20 @@ def test_impossible_teachers_are_refused_before_any_is_loaded(
     config = TeacherConfig(name=name, encoder=encoder, **more)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=error):
         build.build_objective(replace(find_recipe("debug"), teachers=(first, config)))
+
+
+def test_one_head_for_two_widths_is_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build, "load_encoder", lambda *_: pytest.fail("something was loaded"))
+    facts = replace(NO_POOL, patch_size=14, dim=768, has_cls=True, cls_dim=1024)
+    monkeypatch.setattr(beforehand, "facts_of", lambda _: facts)
+    debug = find_recipe("debug")
+    student = replace(debug.student, projector=ProjectorConfig(kind="radio_mlp", shared=True))
+    with pytest.raises(
+        ConfigError, match=r"class tokens \(1024 channels\) and patches \(768\) cannot give both"
+    ):
+        build.build_objective(replace(debug, student=student))
 
 
 NETWORK = {

@@ -12,7 +12,7 @@ hf:FOLDER              its config.json (for repositories of the hub and register
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from codistill.weights.run import DESCRIBE
 from codistill.weights.shipped import find_shipped
 
 _EMBEDDING = re.compile(r"(?:.*\.)?patch_embed\.proj\.weight")
+_POOLED = re.compile(r",summary=(pooled|projected)\b")
 _PRETRAINED = re.compile(r",pretrained=\w+")
 
 
@@ -48,12 +49,16 @@ class EncoderFacts:
         dim: channels of a patch token.
         has_cls: whether it gives a summary vector of the image (`Tokens.cls`).
         cls_dim: channels of the summary vector.
+        pools_patches: whether its summary is pooled from the normed patches alone (`Encoder.pools_patches`).
+        only_normed: whether it gives no tokens before its final norm, as with summary=pooled.
     """
 
     patch_size: int | None = None
     dim: int | None = None
     has_cls: bool | None = None
     cls_dim: int | None = None
+    pools_patches: bool | None = None
+    only_normed: bool | None = None
 
 
 NOTHING_KNOWN = EncoderFacts()
@@ -78,7 +83,7 @@ def facts_of(text: str) -> EncoderFacts:
         with torch.device("meta"):
             return _of_spec(seeded_encoder(text).spec)
     if text.startswith(HF):
-        return _of_hf(Path(text.removeprefix(HF).partition(",")[0]).expanduser())
+        return _of_hf(text)
     try:
         name, _ = split_options(text)
     except ConfigError:
@@ -87,28 +92,42 @@ def facts_of(text: str) -> EncoderFacts:
     if path.exists():
         return _of_path(path)
     known = find_known(name)
-    return NOTHING_KNOWN if known is None else EncoderFacts(patch_size=known.patch_size)
+    if known is None:
+        return NOTHING_KNOWN
+    return EncoderFacts(patch_size=known.patch_size, pools_patches=False, only_normed=False)
 
 
 def _of_spec(spec: EncoderSpec) -> EncoderFacts:
     width = (spec.cls_dim or spec.dim) if spec.has_cls else None
-    return EncoderFacts(patch_size=spec.patch_size, dim=spec.dim, has_cls=spec.has_cls, cls_dim=width)
+    return EncoderFacts(
+        patch_size=spec.patch_size,
+        dim=spec.dim,
+        has_cls=spec.has_cls,
+        cls_dim=width,
+        pools_patches=False,
+        only_normed=False,
+    )
 
 
 def _of_timm(text: str) -> EncoderFacts:
     try:
         with torch.device("meta"):
-            return _of_spec(timm_encoder(f"{_PRETRAINED.sub('', text)},pretrained=false").spec)
+            encoder = timm_encoder(f"{_PRETRAINED.sub('', text)},pretrained=false")
     except (MissingExtraError, CheckpointError, NotImplementedError):
         return NOTHING_KNOWN  # the error is reported when the encoder is loaded
+    return replace(
+        _of_spec(encoder.spec), pools_patches=encoder.pools_patches, only_normed=bool(_POOLED.search(text))
+    )
 
 
-def _of_hf(folder: Path) -> EncoderFacts:
-    config = folder / "config.json"
+def _of_hf(text: str) -> EncoderFacts:
+    config = Path(text.removeprefix(HF).partition(",")[0]).expanduser() / "config.json"
     plain: dict[str, Any] = read_json(config) if config.is_file() else {}
     inner = plain.get("vision_config") if isinstance(plain.get("vision_config"), dict) else plain
     patch = inner.get("patch_size") if isinstance(inner, dict) else None
-    return EncoderFacts(patch_size=patch if isinstance(patch, int) else None)
+    return EncoderFacts(
+        patch_size=patch if isinstance(patch, int) else None, only_normed=bool(_POOLED.search(text))
+    )
 
 
 def _of_path(path: Path) -> EncoderFacts:

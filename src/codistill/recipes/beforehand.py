@@ -4,6 +4,8 @@ Teachers are loaded one after the other, and may be downloaded first: an error i
 the first two are loaded. What is not known beforehand is checked when the teacher is loaded.
 """
 
+import torch
+
 from codistill.distill.hadamard import hadamard
 from codistill.distill.losses import DistillationLoss
 from codistill.encoders.facts import EncoderFacts, facts_of
@@ -12,8 +14,10 @@ from codistill.errors import ConfigError
 from codistill.recipes.fresh_student import student_shape
 from codistill.recipes.idle import refuse_heads
 from codistill.recipes.recipe import Recipe
-from codistill.teachers.teacher import TeacherConfig, refuse_no_summary, refuse_size
-from codistill.types import TokenKind
+from codistill.student.projector_modules import StudentShape
+from codistill.student.projectors import PROJECTORS, build_projector
+from codistill.teachers.teacher import TeacherConfig, refuse_no_summary, refuse_pool, refuse_size
+from codistill.types import TargetSpec, TokenKind
 
 
 def check_beforehand(recipe: Recipe) -> None:
@@ -28,12 +32,13 @@ def check_beforehand(recipe: Recipe) -> None:
             f"the weights of all teachers ({', '.join(teacher.name for teacher in teachers)}) are 0, which trains "
             "nothing. Give one of them a weight, e.g. --teachers.0.weight 1"
         )
-    _check_student(recipe)
+    shape = _check_student(recipe)
     kinds: set[TokenKind] = set()
     for teacher in teachers:
         facts = facts_of(teacher.encoder or teacher.name)
         check_teacher(teacher, facts)
         _check_mosaic(recipe, teacher, facts)
+        _check_projector(recipe, shape, teacher, facts)
         if (
             recipe.distill.targets.transform == "phi_s"
             and facts.dim
@@ -44,12 +49,12 @@ def check_beforehand(recipe: Recipe) -> None:
     DistillationLoss(recipe.distill.loss).require(kinds)
 
 
-def _check_student(recipe: Recipe) -> None:
-    """Refuse sizes of which no student can be built."""
+def _check_student(recipe: Recipe) -> StudentShape:
+    """Refuse sizes of which no student can be built; returns those that projectors need."""
     student = recipe.student
     if not student.network:
-        student_shape(student, recipe.image_size)
-        return
+        built = student_shape(student, recipe.image_size)
+        return StudentShape(dim=built.dim, depth=built.depth, num_heads=built.num_heads)
     spec = network_spec(student.network)
     if (stride := spec.patch_size) != student.patch_size:
         raise ConfigError(
@@ -59,6 +64,24 @@ def _check_student(recipe: Recipe) -> None:
     refuse_heads(
         student.projector, spec.dim, own=1
     )  # by default, a network's number of heads divides its width
+    return StudentShape(dim=spec.dim, depth=spec.depth, num_heads=1)
+
+
+def _check_projector(
+    recipe: Recipe, student: StudentShape, teacher: TeacherConfig, facts: EncoderFacts
+) -> None:
+    """Refuse a projector that cannot give a teacher's widths, where these are known: it is built without memory."""
+    config = recipe.student.projector
+    if config.kind not in PROJECTORS or facts.dim is None or facts.has_cls is None:
+        return
+    kinds: tuple[TokenKind, ...] = teacher.kinds or (("cls", "patch") if facts.has_cls else ("patch",))
+    wide = facts.cls_dim if set(kinds) == {"cls", "patch"} and facts.cls_dim != facts.dim else None
+    dim = facts.dim if "patch" in kinds else facts.cls_dim or facts.dim
+    target = TargetSpec(
+        name=teacher.name, dim=dim, kinds=kinds, cls_dim=wide, pooled=teacher.pool_predictions
+    )
+    with torch.device("meta"):
+        build_projector(config, student, target)
 
 
 def _check_mosaic(recipe: Recipe, teacher: TeacherConfig, facts: EncoderFacts) -> None:
@@ -86,3 +109,11 @@ def check_teacher(teacher: TeacherConfig, facts: EncoderFacts) -> None:
             refuse_size(teacher, size, facts.patch_size)
     if facts.has_cls is False:
         refuse_no_summary(teacher, what)
+    if teacher.pool_predictions and facts.pools_patches is not None:
+        both: tuple[TokenKind, ...] = ("cls", "patch") if facts.has_cls else ("patch",)
+        refuse_pool(teacher, what, teacher.kinds or both, facts.pools_patches)
+    if facts.only_normed and not teacher.norm:
+        raise ConfigError(
+            f"teacher {teacher.name!r} ({what}): a pooled summary exists only after the final norm. Leave out norm = "
+            "false, or summary= behind the encoder's name."
+        )

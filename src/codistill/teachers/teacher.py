@@ -133,17 +133,24 @@ def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
     return Tokens(maps.flatten(2).transpose(1, 2), grid, tokens.cls, normed=tokens.normed)
 
 
-def _check_pool(config: TeacherConfig, encoder: Encoder, kinds: tuple[TokenKind, ...]) -> None:
-    """Raise ConfigError if a teacher cannot pool the patches that a student predicts for it."""
+def refuse_pool(config: TeacherConfig, encoder: str, kinds: tuple[TokenKind, ...], pools: bool) -> None:
+    """Raise ConfigError if a teacher cannot pool the patches that a student predicts for it.
+
+    Args:
+        config: with `pool_predictions`.
+        encoder: its name, for the message.
+        kinds: the token kinds that are its targets.
+        pools: whether the encoder has a pool of patches (`Encoder.pools_patches`).
+    """
     if set(kinds) != {"cls", "patch"}:
         raise ConfigError(
             f"pool_predictions of teacher {config.name!r} needs both token kinds, cls and patch; got {kinds}"
         )
     if not config.norm:
         raise ConfigError(f"teacher {config.name!r}: its pool reads normed patches; leave out norm = false")
-    if not encoder.pools_patches:
+    if not pools:
         raise ConfigError(
-            f"teacher {config.name!r} ({encoder.spec.name}) has no pool that reads patches alone (SigLIP has one: add "
+            f"teacher {config.name!r} ({encoder}) has no pool that reads patches alone (SigLIP has one: add "
             "summary=pooled behind its name). Leave out pool_predictions: its class token is then predicted."
         )
 
@@ -175,7 +182,7 @@ class Teacher(nn.Module):
         if not spec.has_cls:
             refuse_no_summary(config, spec.name)
         if config.pool_predictions:
-            _check_pool(config, encoder, kinds)
+            refuse_pool(config, spec.name, kinds, encoder.pools_patches)
         for size in config.own_sizes:
             refuse_size(config, size, spec.patch_size)
         self.config = config
