@@ -235,8 +235,10 @@ def test_errors_say_what_to_do(
         (["--engine.total-steps", "-1"], "total_steps is -1; it must be 1 or more."),
         (
             ["--engine.total-steps", "abc"],
-            "--engine.total-steps: invalid literal for int() with base 10: 'abc'",
+            "--engine.total-steps: 'abc' is not a whole number",
         ),
+        (["--optim.lr", "fast"], "--optim.lr: 'fast' is not a number"),
+        (["--student.window", "x"], "'x' is not a whole number"),
         (["--engine.total-steps"], "Missing value for argument '--engine.total-steps'. Expected 1 values."),
         (["--engine.precision", "fp64"], "Expected one of ('auto', 'fast', 'fp32', 'bf16')."),
     ],

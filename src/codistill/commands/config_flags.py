@@ -1,6 +1,7 @@
 """Build a config from flags of a command line, such as `--engine.total-steps 100`; bad flags raise ConfigError."""
 
 import io
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
@@ -49,7 +50,14 @@ def _unframed(text: str) -> str:
     if len(parts) > 1 and parts[1].startswith(_REASONS):  # of a field with several types: one reason for each
         reasons = [one.partition(": ")[2] for one in parts[1].removeprefix(_REASONS).split(" - ") if one]
         said = f"{said.rstrip('.')} ({reasons[-1]})"  # None comes first
+    for pattern, plain in _PLAIN:
+        said = pattern.sub(plain, said)
     return said
 
 
 _REASONS = "Got errors:"
+_PLAIN = (
+    (re.compile(r"invalid literal for int\(\) with base 10: ('[^']*')"), r"\1 is not a whole number"),
+    (re.compile(r"could not convert string to float: ('[^']*')"), r"\1 is not a number"),
+)
+"""Python's own words for wrong numbers, and ours."""
