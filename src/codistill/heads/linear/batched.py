@@ -100,7 +100,7 @@ class DepthHeads(nn.Module):
 
     def forward(self, features: Float[Tensor, "pixel channel"]) -> Float[Tensor, "head pixel"]:
         """Depth (metres) at positions, from interpolated features."""
-        return depth_of_scores(_scores(features.float(), self.weight, self.bias), self.centres, dim=2)
+        return self._depth(_flat_scores(features.float(), self.weight, self.bias))
 
     def in_views(
         self,
@@ -122,10 +122,16 @@ class DepthHeads(nn.Module):
         patch, token = (
             part.flatten(2) for part in self.weight.unflatten(2, (levels, 2, -1)).unbind(3)
         )  # (head, bin, level x channel) each
-        scores = _scores(features.flatten(0, 1).float(), patch, self.bias).unflatten(1, features.shape[:2])
-        beside = _scores(cls.float(), token, torch.zeros_like(self.bias))  # (head, view, bin)
-        depth = depth_of_scores((scores + beside[:, :, None]).flatten(1, 2), self.centres, dim=2)
-        return depth.unflatten(1, features.shape[:2])
+        views, places, _ = features.shape
+        beside = _flat_scores(cls.float(), token, self.bias)  # (view, head x bin)
+        # A view's contribution is the weight of one more channel, which is 1 at the view's positions and 0 elsewhere.
+        of_view = torch.eye(views, device=features.device).repeat_interleave(places, dim=0)
+        inputs = torch.cat((features.flatten(0, 1).float(), of_view), dim=1)
+        weights = torch.cat((patch.flatten(0, 1).T, beside), dim=0)  # (channel + view, head x bin)
+        return self._depth(inputs @ weights).unflatten(1, (views, places))
+
+    def _depth(self, scores: Float[Tensor, "pixel head_x_bin"]) -> Float[Tensor, "head pixel"]:
+        return depth_of_scores(scores.unflatten(1, (self.heads, -1)), self.centres, dim=2).T
 
     def pick(self, index: int) -> DepthHead:
         head = DepthHead(self.config)
@@ -164,6 +170,13 @@ def _scores(
     weight: Float[Tensor, "head out channel"],
     bias: Float[Tensor, "head out"],
 ) -> Float[Tensor, "head pixel out"]:
-    heads, outputs, channels = weight.shape
-    flat = torch.addmm(bias.flatten(), features, weight.reshape(heads * outputs, channels).T)
-    return flat.view(-1, heads, outputs).transpose(0, 1)
+    heads, outputs, _ = weight.shape
+    return _flat_scores(features, weight, bias).view(-1, heads, outputs).transpose(0, 1)
+
+
+def _flat_scores(
+    features: Float[Tensor, "pixel channel"],
+    weight: Float[Tensor, "head out channel"],
+    bias: Float[Tensor, "head out"],
+) -> Float[Tensor, "pixel head_x_out"]:
+    return torch.addmm(bias.flatten(), features, weight.flatten(0, 1).T)

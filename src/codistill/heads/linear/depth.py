@@ -63,11 +63,15 @@ def depth_input(levels: Sequence[Tokens]) -> Float[Tensor, "batch channel row co
 
 
 def depth_of_scores(scores: Tensor, centres: Float[Tensor, " bin"], dim: int) -> Tensor:
-    """Mean bin centre (metres) under scores: p_k = (relu(z_k) + 0.1) / sum; the axis `dim` of the bins is reduced."""
-    weights = torch.relu(scores) + _FLOOR
-    shape = [1] * scores.ndim
-    shape[dim] = -1
-    return (weights * centres.view(shape)).sum(dim) / weights.sum(dim)
+    """Mean bin centre (metres) under scores: p_k = (relu(z_k) + 0.1) / sum; the axis `dim` of the bins is reduced.
+
+    One matrix product computes both sums over the bins, of rectified scores times centres and of rectified scores. What
+    the 0.1 adds to them is constant.
+    """
+    with full_precision(scores):
+        summed = torch.stack((centres, torch.ones_like(centres)), dim=1)  # (bin, 2)
+        weighted, total = (torch.relu(scores).movedim(dim, -1) @ summed).unbind(-1)
+    return (weighted + _FLOOR * centres.sum()) / (total + _FLOOR * len(centres))
 
 
 class DepthHead(nn.Module):
