@@ -100,7 +100,7 @@ def transform_points(pose: Pose, points: Float[Tensor, "*points 3"]) -> Float[Te
         points: (*batch, ..., 3): point sets or pointmaps.
     """
     pose = per_point(pose, points)
-    x, y, z = points[..., :1], points[..., 1:2], points[..., 2:]  # three products of columns: no (..., 3, 3) in memory
+    x, y, z = points[..., :1], points[..., 1:2], points[..., 2:]  # a product per column needs no (..., 3, 3)
     return pose[..., :3, 0] * x + pose[..., :3, 1] * y + pose[..., :3, 2] * z + pose[..., :3, 3]
 
 
