@@ -164,7 +164,21 @@ def test_heads_on_a_known_encoder_lack_seeds_too(folder: StudyFolder) -> None:
     for seed in (1, 2):
         (folder.cell(f"known/{seed}/depth") / "cell.json").unlink()
     text = markdown(study_grids(open_results(folder.root)))
-    assert "1 of 3 seeds" in next(line for line in text.splitlines() if line.startswith("| known"))
+    known = next(line for line in text.splitlines() if line.startswith("| known"))
+    assert known.startswith("| known 1 of 3 seeds |") and known.count("seeds") == 1
+
+
+def test_seeds_that_only_one_score_lacks_are_said_there(folder: StudyFolder) -> None:
+    results = open_results(folder.root)
+    evaluations = {**STUDY["evaluations"], "again": STUDY["evaluations"]["depth"]}
+    for row in ("ours", "theirs"):
+        for seed in range(2):
+            shutil.copytree(folder.cell(f"{row}/{seed}/depth"), folder.cell(f"{row}/{seed}/again"))
+    tables = {"main": {"columns": ["depth.rmse", "again.rmse"]}}
+    study = from_plain(StudyConfig, {**STUDY, "evaluations": evaluations, "tables": tables})
+    text = markdown(study_grids(replace(results, study=study)))
+    theirs = next(line for line in text.splitlines() if line.startswith("| theirs"))
+    assert theirs.startswith("| theirs |") and theirs.count("2 of 3 seeds") == 1
 
 
 def test_what_is_missing_is_said(folder: StudyFolder) -> None:

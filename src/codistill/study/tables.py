@@ -20,13 +20,15 @@ class Entry:
 
     Attributes:
         text: what it shows.
-        below: its confidence interval, and whether seeds are missing.
+        below: its confidence interval, and which seeds are missing.
         best: whether it is the best in its column.
+        seeds: which seeds are missing, where that is not yet part of a text.
     """
 
     text: str
     below: str = ""
     best: bool = False
+    seeds: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +80,18 @@ def _scores(results: Results, name: str, table: TableConfig) -> Grid:
         title=table.about or name,
         header=("", *(_header(results, column) for column in columns)),
         rows=tuple(
-            (Entry(title_of(study, row)), *(column[at] for column in fields)) for at, row in enumerate(rows)
+            _row(title_of(study, row), [column[at] for column in fields]) for at, row in enumerate(rows)
         ),
         notes=tuple(filter(None, (table.note, _how(results, columns, rows)))),
     )
+
+
+def _row(title: str, fields: list[Entry]) -> tuple[Entry, ...]:
+    """A row of a table. Which seeds are missing stands beside its name, or at each entry where entries differ."""
+    seeds = {one.seeds for one in fields if one.below}
+    if len(seeds) == 1:
+        return Entry(title, seeds.pop()), *fields
+    return Entry(title), *(replace(one, below=f"{one.below} {one.seeds}".strip()) for one in fields)
 
 
 def _parts(results: Results, column: str) -> list[str]:
@@ -114,18 +124,17 @@ def _field(results: Results, row: str, column: str) -> Entry:
     digits = results.column(evaluation, score).digits
     once = bool(results.study.rows[row].encoder) and not is_fitted(results.study.evaluations[evaluation])
     wanted = 1 if once else len(results.study.seeds)
-    return Entry(f"{found.mean:.{digits}f}", _below(found, digits, wanted))
-
-
-def _below(found: SeedScore, digits: int, wanted: int) -> str:
-    """The confidence interval, and the number of finished seeds if some are missing."""
     limits = (
         "unknown"
         if found.low is None or found.high is None
         else f"{found.low:.{digits}f}, {found.high:.{digits}f}"
     )
     missing = wanted > len(found.values) > 0
-    return f"[{limits}]" + (f" {len(found.values)} of {wanted} seeds" if missing else "")
+    return Entry(
+        f"{found.mean:.{digits}f}",
+        f"[{limits}]",
+        seeds=f"{len(found.values)} of {wanted} seeds" if missing else "",
+    )
 
 
 def _marked(results: Results, fields: list[Entry], column: str, rows: Sequence[str]) -> list[Entry]:
