@@ -11,8 +11,9 @@
 
 `codistill-2026`:
 
-* DUNE's first stage with EUPE's independent scales and its loss weights of 0.9 and 0.1: the only changes of these years
-  that were ablated in distillation. None of it was measured here at this size.
+* DUNE's first stage with EUPE's independent scales and its loss weights of 0.9 and 0.1, the only changes of these years
+  that were ablated in distillation, and PaKA's CKA between patches, the only one that helped in trainings of a few
+  minutes here (docs/methods.md). None of it was measured here at this size.
 """
 
 from dataclasses import replace
@@ -74,7 +75,7 @@ CRADIO_V4_LIKE = Recipe(
 CODISTILL_2026 = replace(
     DUNE_BASE_336,
     name="codistill-2026",
-    about="DUNE ViT-B/14 with student and teachers at independent scales, weights 0.9 and 0.1 (not measured here)",
+    about="DUNE ViT-B/14 at independent scales, weights 0.9 and 0.1, CKA between patches (not measured at this size)",
     image_sizes=(224, 336, 448),
     teachers=(
         replace(DUNE_TEACHERS[0], image_sizes=(224, 336, 448)),
@@ -83,7 +84,7 @@ CODISTILL_2026 = replace(
     ),
     distill=replace(
         DUNE_BASE_336.distill,
-        loss=LossConfig(weights={"cosine": 0.9, "smooth_l1": 0.1}),
+        loss=LossConfig(weights={"cosine": 0.9, "smooth_l1": 0.1, "cka": 1.0}),
         alignment="larger",
     ),
 )
