@@ -27,9 +27,10 @@ from codistill.tasks.evaluation import evaluate
 from codistill.tasks.opening import fit_task, open_data, open_split
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
-from codistill.tasks.shared.head_files import read_record
+from codistill.tasks.shared.head_files import read_record, read_tensors
 from codistill.tasks.shared.pictures import FilePicture
 from codistill.tasks.task import Subject
+from codistill.weights.shipped import find_shipped
 
 
 def blobs(count: int = 90, classes: int = 4, width: int = 6, seed: int = 0, spread: float = 1.2):
@@ -315,3 +316,15 @@ def test_a_split_that_is_not_there_is_not_another_one(root):
     assert LAYOUTS["folder"].scored[0] == "val"
     with pytest.raises(DataError, match=r"test: no such folder, but val is there: --split val scores it"):
         open_split(LAYOUTS, f"folder:{root}", "test")
+
+
+def test_a_classifier_that_is_stored_in_fp16_computes_in_fp32() -> None:
+    """Sums in fp16 differ between processors by more than a model's card allows."""
+    folder = find_shipped("dune-tiny")
+    if folder is None:
+        pytest.skip("this copy has no models that ship")
+    assert read_tensors(folder / "heads" / "linear")["weight"].dtype == torch.float16
+    assert LINEAR.predict is not None
+    model = LINEAR.load(Subject(head=folder / "heads" / "linear"), LINEAR.predict.options(), None)
+    scores = model(np.full((112, 112, 3), 128, np.uint8))["linear"]
+    assert scores.dtype == torch.float32

@@ -138,7 +138,8 @@ def load_classifier(
         features=features,
         vectors=record.own("test", ImageVectors),
         classes=record.data.classes,
-        tensors=read_tensors(path),
+        # Heads that ship are stored in fp16; sums in fp16 differ between processors.
+        tensors={name: x.float() if x.is_floating_point() else x for name, x in read_tensors(path).items()},
         bank=_bank(bank_file(path)) if task == "knn" else None,
         votes=record.own("head", Votes) if task == "knn" else None,
     )
