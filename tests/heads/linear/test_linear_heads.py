@@ -49,6 +49,8 @@ def test_depth_of_scores_has_the_published_values():
     bins = torch.linspace(1e-3, 10, 4)
     found = depth_of_scores(torch.tensor([[-1.0, 0.0, 1.0, 2.0]]), bins, 1)
     assert found.item() == pytest.approx(8.431528, abs=1e-5)
+    half = depth_of_scores(torch.tensor([[-1.0, 0.0, 1.0, 2.0]], dtype=torch.bfloat16), bins, 1)
+    assert half.dtype == torch.float32 and half.item() == pytest.approx(8.431528, abs=1e-5)
 
 
 def test_convolving_before_resizing_gives_the_protocol_s_numbers():

@@ -69,8 +69,9 @@ def depth_of_scores(scores: Tensor, centres: Float[Tensor, " bin"], dim: int) ->
     the 0.1 adds to them is constant.
     """
     with full_precision(scores):
-        summed = torch.stack((centres, torch.ones_like(centres)), dim=1)  # (bin, 2)
-        weighted, total = (torch.relu(scores).movedim(dim, -1) @ summed).unbind(-1)
+        dtype = torch.promote_types(scores.dtype, centres.dtype)  # unlike a sum, a product needs equal types
+        summed = torch.stack((centres, torch.ones_like(centres)), dim=1).to(dtype)  # (bin, 2)
+        weighted, total = (torch.relu(scores).to(dtype).movedim(dim, -1) @ summed).unbind(-1)
     return (weighted + _FLOOR * centres.sum()) / (total + _FLOOR * len(centres))
 
 
