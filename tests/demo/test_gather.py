@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codistill.demo.gather import card_scores, example_pictures, likeness_of, taught
+from codistill.demo.gather import example_pictures, headline_scores, likeness_of, taught
 from codistill.errors import DataError
 
 
@@ -53,13 +53,20 @@ def test_likeness_is_by_student_and_teacher(tmp_path: Path):
 def test_only_headlines_of_a_card_are_shown():
     score = {"mean": 0.3214, "low": 0.31, "high": 0.33, "count": 600, "groups": 600}
     facts = {"data": "world:w", "split": "test", "images": 1600, "scores": {"miou": score, "unknown": score}}
-    rows = card_scores({"heads": {"segmentation": facts, "two-view": {"data": "w", "scores": {}}}})
+    rows = headline_scores({"heads": {"segmentation": facts, "two-view": {"data": "w", "scores": {}}}})
     assert len(rows) == 1
     head, title, value, where = rows[0]
     assert head == "segmentation"
     assert title.endswith("↑")
     assert "[" in value
     assert where == "1,600 of world:w, test"
+
+
+def test_scores_named_after_the_head_are_headlines_too():
+    score = {"mean": 44.4528, "low": 42.5634, "high": 46.3158, "count": 2659, "groups": 571}
+    facts = {"data": "folder:things", "split": "test", "images": 2659, "scores": {"linear top-1": score}}
+    expected = ("linear", "linear top-1 (%) ↑", "44.5 [42.6, 46.3]", "2,659 of folder:things, test")
+    assert headline_scores({"heads": {"linear": facts}}) == [expected]
 
 
 def test_own_photographs_take_the_portraits_place(tmp_path: Path):

@@ -11,7 +11,7 @@ from codistill.commands.distill import run_recipe
 from codistill.commands.evaluate_distillation import main as evaluate_distillation
 from codistill.commands.parsers.demo import parse
 from codistill.commands.world_ready import ensure_world
-from codistill.demo.gather import card_scores, example_pictures, likeness_of, sheet_of, taught
+from codistill.demo.gather import example_pictures, headline_scores, likeness_of, sheet_of, taught
 from codistill.demo.page import demo_page
 from codistill.demo.pictures import reconstruct_pair, see_everything
 from codistill.demo.story import Story
@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
         Story(
             model=MODEL,
             facts=perception.describe(),
-            scores=() if model is None else card_scores(read_card(model)),
+            scores=() if model is None else headline_scores(read_card(model)),
             seen=seen,
             cloud=cloud,
             sheet=sheet,

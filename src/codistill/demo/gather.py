@@ -18,7 +18,7 @@ from codistill.imaging import decode_rgb, read_rgb
 from codistill.metrics.interval import Interval
 from codistill.recipes.recipe import Recipe
 from codistill.serve.samples import Samples
-from codistill.tasks.registry import find_task
+from codistill.tasks.card import card_scores
 
 SHEET_ROWS = 4
 SHEET_SIZE = 224
@@ -127,19 +127,16 @@ def sheet_of(recipe: Recipe, run: Path, model: str, pictures: Sequence[np.ndarra
     return features_beside(encoders, [_square(picture) for picture in pictures[:SHEET_ROWS]], size=SHEET_SIZE)
 
 
-def card_scores(card: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def headline_scores(card: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """The headline scores of a model's heads: (head, score, value, data on which it was measured)."""
     rows = []
     for head, facts in card["heads"].items():
-        columns = find_task(head).columns
         where = f"{facts['images']:,} of {facts['data']}, {facts['split']}" if facts["scores"] else ""
-        for key, score in facts["scores"].items():
-            column = columns.get(key)
-            if column is None or not column.headline or score["mean"] is None:
-                continue
-            value = Interval(**score)
-            text = f"{value.mean:.{column.digits}f} [{value.limits(column.digits)}]"
-            rows.append((head, f"{column.title} {'↑' if column.higher else '↓'}", text, where))
+        rows += [
+            (head, title, value, where)
+            for title, value, headline in card_scores(head, facts["scores"])
+            if headline
+        ]
     return rows
 
 

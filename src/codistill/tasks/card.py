@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from codistill.metrics.interval import Interval
 from codistill.tasks.registry import find_task
 from codistill.weights.shipped import HEADS
 
@@ -42,14 +43,19 @@ def _head(name: str, facts: Mapping[str, Any]) -> str:
 
 
 def _scores(name: str, scores: Mapping[str, Any]) -> list[str]:
-    columns = find_task(name).columns
+    return [f"| {title} | {value} |" for title, value, _ in card_scores(name, scores)]
+
+
+def card_scores(head: str, scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Title, value with interval, and whether it is a headline, of those scores in a card that are known and defined."""
+    task = find_task(head)
     rows = []
     for key, score in scores.items():
-        column = columns.get(key)
+        column = task.column(key)
         if column is None or score["mean"] is None:
             continue
         value = f"{score['mean']:.{column.digits}f}"
         if score["low"] is not None and score["high"] is not None:
-            value += f" [{score['low']:.{column.digits}f}, {score['high']:.{column.digits}f}]"
-        rows.append(f"| {column.title} {'↑' if column.higher else '↓'} | {value} |")
+            value += f" [{Interval(**score).limits(column.digits)}]"
+        rows.append((f"{column.title} {'↑' if column.higher else '↓'}", value, column.headline))
     return rows

@@ -243,6 +243,10 @@ def _no_columns(table: ScoreTable) -> Mapping[str, Column]:
     return {}
 
 
+def _no_column(name: str) -> Column | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """A task: how to open its data, fit and load its heads, score them, and predict.
@@ -256,6 +260,7 @@ class Task:
         score: yields one outcome per sample, in order, given model, data, test options and runtime.
         columns: scores by name, the main one first.
         more_columns: given a table, returns scores whose names depend on the head (numbers of neighbours).
+        named_column: returns the column of such a score from its name alone (model cards); None for other names.
         unit: unit of the scores, for metrics.json.
         samples: the word for the samples: images, pairs.
         shown: titles of the pictures of an outcome; () if there are none.
@@ -282,6 +287,7 @@ class Task:
     score: Callable[[Any, Any, Any, Runtime], Iterator[Outcome]]
     columns: Mapping[str, Column]
     more_columns: Callable[[ScoreTable], Mapping[str, Column]] = _no_columns
+    named_column: Callable[[str], Column | None] = _no_column
     unit: str
     samples: str = "images"
     shown: tuple[str, ...] = ("image", "truth", "prediction")
@@ -300,3 +306,7 @@ class Task:
     def columns_of(self, table: ScoreTable) -> dict[str, Column]:
         """Every score that may be defined for a table."""
         return {**self.columns, **self.more_columns(table)}
+
+    def column(self, name: str) -> Column | None:
+        """The column of a score of this name, whatever head or table it is from; None if the task has no such score."""
+        return self.columns.get(name) or self.named_column(name)

@@ -31,6 +31,8 @@ from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Predicti
 RANKS = (1, 5)
 """Ranks k of the top-k accuracy; top-5 only with more than five classes."""
 
+_TOP = " top-"
+
 LABEL = "label"
 """Key in the table of an image's class number. All other keys are variants, with hits (image, rank)."""
 
@@ -59,15 +61,24 @@ def _variants(table: ScoreTable) -> dict[str, np.ndarray]:
 
 def _columns(table: ScoreTable) -> dict[str, Column]:
     return {
-        f"{variant} top-{rank}": Column(
-            title=f"{variant} top-{rank} (%)",
-            statistic=MeanOf(variant, index, scale=100.0),
-            digits=1,
-            headline=True,
-        )
+        f"{variant}{_TOP}{rank}": _column(variant, rank)
         for variant, hits in _variants(table).items()
-        for index, rank in enumerate(RANKS[: hits.shape[1]])
+        for rank in RANKS[: hits.shape[1]]
     }
+
+
+def _named_column(name: str) -> Column | None:
+    variant, _, rank = name.rpartition(_TOP)
+    return _column(variant, int(rank)) if variant and rank in map(str, RANKS) else None
+
+
+def _column(variant: str, rank: int) -> Column:
+    return Column(
+        title=f"{variant}{_TOP}{rank} (%)",
+        statistic=MeanOf(variant, RANKS.index(rank), scale=100.0),
+        digits=1,
+        headline=True,
+    )
 
 
 def _summarize(table: ScoreTable, data: ClassificationData, test: ClassificationTest) -> Summary:
@@ -117,6 +128,7 @@ LINEAR = Task(
     score=_score,
     columns={},
     more_columns=_columns,
+    named_column=_named_column,
     unit="per cent",
     shown=(),
     summarize=_summarize,
