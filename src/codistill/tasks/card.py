@@ -47,7 +47,7 @@ def _scores(name: str, scores: Mapping[str, Any]) -> list[str]:
 
 
 def card_scores(head: str, scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """Title, value with interval, and whether it is a headline, of those scores in a card that are known and defined."""
+    """Title, value with interval, and whether it is a headline, of the known and defined scores in a card."""
     task = find_task(head)
     rows = []
     for key, score in scores.items():
