@@ -211,12 +211,13 @@ def test_the_paper_in_miniature_is_whole(tmp_path: Path) -> None:
     study = find_study("paper", ["worlds=w"])
     one_seed = replace(study, seeds=(0,))
     found = {cell.name: cell for cell in cells_of(one_seed, StudyFolder(tmp_path), resolve_evaluation)}
-    assert len(found) == 3 + 12 * (1 + 5) + 4 * 4
+    assert len(found) == 3 + 13 * (1 + 5) + 4 * 4
     rows = {row: found[f"{row}/0/train"].recipe for row in study.rows if f"{row}/0/train" in found}
     assert {(r.image_size, r.total_steps) for row, r in rows.items() if r and row != "all-tp-168"} == {
         (112, 700)
     }
     assert [len(r.teachers) for row, r in rows.items() if r and row == "generic-only"] == [1]
+    assert [row for row, r in rows.items() if r and "cka" in dict(r.distill.loss.weights)] == ["all-cka"]
     larger = rows["all-tp-vits"]
     assert larger and (larger.student.size, larger.student.init) == ("vit_small", "dinov2_vits14")
     assert larger.student.num_registers == 0
