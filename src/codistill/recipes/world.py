@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 from codistill.data import LoaderConfig, MixConfig, SourceConfig
+from codistill.distill.config import DistillConfig
+from codistill.distill.losses import LossConfig
 from codistill.engine.optim import OptimConfig
 from codistill.engine.settings import EngineConfig
 from codistill.recipes.recipe import Recipe, StudentConfig
 from codistill.recipes.small import REAL_MINI_RECIPE
+from codistill.student.projectors import ProjectorConfig
 from codistill.teachers.teacher import TeacherConfig
 from codistill.world.build import WorldConfig
 
@@ -102,7 +105,12 @@ DUNE_TINY = Recipe(
     name="dune-tiny",
     about="DINOv2 ViT-S/14, stereo-tiny and people-tiny into ViT-Ti/14, worlds and photographs, 112 px",
     image_size=112,
-    student=StudentConfig(size="vit_tiny", num_registers=0, init="stereo-tiny"),
+    student=StudentConfig(
+        size="vit_tiny",
+        num_registers=0,
+        init="stereo-tiny",
+        projector=ProjectorConfig(kind="ladder", blocks=(2, 5, 8, 11), hidden=128, last_hidden=384),
+    ),
     teachers=(
         TeacherConfig(name="generic", encoder="dinov2_vits14", domain="generic", precision="auto"),
         TeacherConfig(name="stereo", encoder="stereo-tiny", domain="3d", kinds=("patch",), precision="auto"),
@@ -124,11 +132,16 @@ DUNE_TINY = Recipe(
         ),
     ),
     loader=LoaderConfig(batch_size=32, num_workers=0),
+    distill=DistillConfig(loss=LossConfig(weights={"cosine": 0.5, "smooth_l1": 0.5, "cka": 1.0})),
     optim=OptimConfig(lr=1e-3, reference_batch=None, warmup_fraction=0.1, lr_scales=(("encoder.", 0.5),)),
     engine=EngineConfig(
         total_steps=1200, precision="fast", log_every=20, checkpoint_every=100, validate_every=600
     ),
 )
-"""Trains the model of that name; docs/miniature.md has the commands that come before it."""
+"""Trains the model of that name; docs/miniature.md has the commands that come before it.
+
+Ladder projectors and CKA between patches were better than transformers and no CKA in short trainings (see there and
+docs/methods.md). The ladder's MLPs are narrow so that the model's files stay small.
+"""
 
 RECIPES = (WORLD_DEBUG, WORLD_DEMO, GENERIC_TINY, DUNE_TINY)
