@@ -15,6 +15,7 @@ from codistill.analysis.variance import explained_variance
 from codistill.encoders.seeded import seeded_encoder
 from codistill.errors import DataError
 from codistill.student.student import Student
+from codistill.tasks.distillation.evaluate import target_reader
 from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher, TeacherConfig
 from codistill.types import Batch, Tokens
@@ -88,6 +89,20 @@ def test_explained_variance_equals_scikit_learn() -> None:
     assert result.student[-1] == pytest.approx(1)
     assert result.components_for(0.0) == (1, 1)
     assert result.components_for(0.999999)[0] <= 8
+
+
+def test_targets_are_divided_as_in_training_where_a_deviation_is_below_the_floor() -> None:
+    teacher = Teacher(TeacherConfig(name="t"), seeded_encoder("random:vit_tiny,dim=8,depth=1,num_heads=2"))
+    bank = TeacherBank([teacher], 14)
+    encoder = seeded_encoder("random:vit_tiny,dim=16,depth=2,num_heads=2")
+    student = Student(encoder, bank.target_specs(), std_floor=0.5).eval()
+    deviations = torch.tensor([0.01, 0.1, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    student.target_statistics["t"]["patch"].std.copy_(deviations)  # type: ignore[index,operator,union-attr]
+    batch = Batch(torch.randn(2, 3, 56, 56), ("g",) * 2, ("s",) * 2, ("n",) * 2)
+    wanted = bank(batch.images, {})["t"].patches / deviations.clamp(min=0.5)
+    torch.testing.assert_close(target_reader(student, bank, "t")(batch), wanted)
+    reference = PCA().fit(wanted.flatten(0, 1).numpy()).explained_variance_ratio_.cumsum()
+    np.testing.assert_allclose(explained_variance(student, bank, [batch])["t"].teacher, reference, rtol=1e-4)
 
 
 def test_class_token_attention_and_nearest_patches() -> None:

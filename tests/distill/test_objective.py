@@ -111,13 +111,22 @@ def test_skipping_untaught_images_changes_only_the_statistics() -> None:
     results = {}
     for skip in (True, False):
         sharing = SharingConfig(mode="none", skip_untaught=skip)
-        objective = make(DistillConfig(sharing=sharing, dropping=DroppingConfig(mode="none")))
+        dropping, targets = DroppingConfig(mode="none"), TargetConfig(statistics="fixed")
+        objective = make(DistillConfig(sharing=sharing, dropping=dropping, targets=targets))
         for teacher in objective.trainable.target_statistics.values():  # same statistics on both sides
             for kind in teacher.values():  # type: ignore[operator]
                 kind.mean.fill_(0.1)  # type: ignore[union-attr]
-        objective.momentum = lambda step, total_steps: 0.0
         results[skip] = objective.step(objective.trainable, batch(), CONTEXT)
     torch.testing.assert_close(results[True].loss, results[False].loss)
+
+
+def test_without_momentum_a_batch_is_standardized_by_its_own_statistics() -> None:
+    objective = make(DistillConfig(targets=TargetConfig(momentum_start=0.0)))
+    context = StepContext(step=0, total_steps=10)
+    still = objective.step(objective.trainable, batch(), context)
+    moving = make()
+    torch.testing.assert_close(still.loss, moving.step(moving.trainable, batch(), context).loss)
+    assert not objective.trainable.target_statistics["t-3d"]["patch"].mean.any()  # type: ignore[index,operator,union-attr]
 
 
 def test_batch_without_a_domain_still_gives_every_parameter_a_gradient() -> None:
@@ -139,7 +148,8 @@ def test_every_parameter_that_trains_gets_a_gradient_and_buffers_move() -> None:
 
 
 def test_global_normalizer_of_two_ranks_is_one_rank() -> None:
-    config = DistillConfig(loss_normalizer="global", sharing=SharingConfig(mode="generic"))
+    targets = TargetConfig(statistics="fixed")
+    config = DistillConfig(loss_normalizer="global", sharing=SharingConfig(mode="generic"), targets=targets)
     whole = batch()
 
     def rank_part(rank: int) -> Batch:
@@ -147,14 +157,12 @@ def test_global_normalizer_of_two_ranks_is_one_rank() -> None:
         return Batch(whole.images[chosen], whole.domains[chosen], whole.sources[chosen], whole.names[chosen])
 
     one = make(config)
-    one.momentum = lambda step, total_steps: 0.0
     expected = one.step(one.trainable, whole, CONTEXT).loss
     # The sums that two ranks would exchange, recorded in a first pass and played back in a second one.
     totals: list[Tensor] = []
 
     def run(rank: int, all_reduce: Any) -> Tensor:
         objective = make(config)
-        objective.momentum = lambda step, total_steps: 0.0
         context = StepContext(
             step=3, total_steps=10, seed=1, rank=rank, world_size=2, all_reduce_sum=all_reduce
         )

@@ -114,6 +114,17 @@ def test_arkd_of_an_isometric_copy_is_zero_and_one_image_has_no_distances() -> N
     assert TERMS["arkd_teacher_mean"].function(3 * t, t, TermContext(kind="cls")).min() > 0.1
 
 
+@pytest.mark.parametrize("by_teacher_mean", [False, True])
+def test_arkd_of_a_single_taught_image_is_zero_with_a_finite_gradient(by_teacher_mean: bool) -> None:
+    p, t = pair(3, 192)  # the others of the batch, untaught, lie far from it
+    p.requires_grad_()
+    taught = torch.tensor([False, True, False])
+    value = asymmetric_distances(p, t, taught, torch.arange(3), by_teacher_mean=by_teacher_mean)
+    assert value.tolist() == [0, 0, 0]
+    value.sum().backward()
+    assert torch.isfinite(p.grad).all()  # type: ignore[arg-type]
+
+
 def in_threads(ranks: int, work: Callable[[int, Callable[[Tensor], Tensor]], Tensor]) -> list[Tensor]:
     """What `work(rank, all_reduce_sum)` gives on every rank; ranks are threads that wait for one another."""
     barrier, box, results = threading.Barrier(ranks, timeout=20), [torch.empty(0)] * ranks, [None] * ranks

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from codistill.commands import plan as command
+from codistill.data.mixing import MixConfig
 from codistill.data.source import SourceConfig
 from codistill.distill.mesa import MesaConfig
 from codistill.encoders.load import load_encoder
@@ -55,7 +56,7 @@ def test_the_moving_averages_pass_counts_from_where_mesa_starts() -> None:
     assert work_of(agreeing).encoder == pytest.approx(work_of(recipe).encoder * 3.75 / 3)
 
 
-def test_shares_follow_the_balanced_mixture() -> None:
+def test_shares_follow_the_mixture() -> None:
     recipe = find_recipe("dune-vitbase14-336")
     dino, mast3r, _ = recipe.teachers
 
@@ -72,6 +73,15 @@ def test_shares_follow_the_balanced_mixture() -> None:
     some = with_sharing(mode="generic", shared_sources=("in19k",))
     assert share_of(some, mast3r) == pytest.approx((1 + in19k) / 3)
     assert share_of(with_sharing(mode="none", skip_untaught=False), mast3r) == 1.0
+    weighted = replace(
+        none, mix=MixConfig(mode="weighted", weights=(("generic", 6.0), ("3d", 1.0), ("human", 1.0)))
+    )
+    assert [share_of(weighted, one) for one in recipe.teachers] == [6 / 8, 1 / 8, 1 / 8]
+    sizes: dict[str, int] = {}
+    for source in recipe.training_sources:
+        sizes[source.domain] = sizes.get(source.domain, 0) + source.expected
+    proportional = replace(none, mix=MixConfig(mode="proportional"))
+    assert share_of(proportional, mast3r) == pytest.approx(sizes["3d"] / sum(sizes.values()))
     full, less = work_of(recipe), work_of(none)
     assert less.encoder == full.encoder
     assert less.teachers["mast3r_vitlarge_16"] == pytest.approx(full.teachers["mast3r_vitlarge_16"] / 3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from codistill.errors import ConfigError
-from codistill.files.config import dump_yaml, load_yaml
+from codistill.files.config import changed_fields, dump_yaml, load_yaml
 from codistill.recipes.build import build_objective
 from codistill.recipes.fresh_student import build_encoder, build_student
 from codistill.recipes.names import RECIPE_NAMES
@@ -108,6 +108,12 @@ def test_users_own_python_file(tmp_path: Path) -> None:
         find_recipe(f"{path}:OTHER")
     with pytest.raises(ConfigError, match="no such file"):
         find_recipe(f"{tmp_path}/nothing.py:A")
+
+
+def test_a_run_resumes_when_its_recipe_is_described_in_other_words() -> None:
+    recipe = find_recipe("debug")
+    assert changed_fields(recipe, replace(recipe, about="in other words")) == []
+    assert changed_fields(recipe, replace(recipe, image_size=70)) != []
 
 
 def test_the_quick_list_of_names_is_that_of_the_recipes() -> None:

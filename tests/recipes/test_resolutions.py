@@ -76,6 +76,19 @@ def test_a_step_has_as_many_images_as_its_largest_draw_allows() -> None:
     assert batch.images.shape[-1] == 112 and len(batch) == images_of_step(fixed, 4, 1)
 
 
+def test_no_step_repeats_images_or_leaves_a_domain_out() -> None:
+    def batches(size: int, accumulate: int = 1) -> None:
+        engine, loader = recipe().engine, recipe().loader
+        one = recipe(engine=replace(engine, accumulate=accumulate), loader=replace(loader, batch_size=size))
+        training_batches(one, DataPart())
+
+    batches(9)
+    with pytest.raises(ConfigError, match=r"steps of 84 px would have 2 .* none of the domain\(s\) human"):
+        batches(6)  # room for 2.7 images of 84 px: people would never be seen at that size
+    with pytest.raises(ConfigError, match="8 has fewer images than a step has parts, 12"):
+        batches(8, accumulate=12)
+
+
 def test_the_largest_batch_fills_every_slot() -> None:
     one = recipe(engine=replace(recipe().engine, total_steps=9))
     sampler = MixingSampler([SourceSize("a", "x", 90), SourceSize("b", "y", 50)], MixConfig(), 12, seed=0)

@@ -42,7 +42,8 @@ def explained_variance(
     student: Student, bank: TeacherBank, batches: Iterable[Batch]
 ) -> dict[str, ExplainedVariance]:
     """Compute it for each teacher with patch targets, over all images of the batches."""
-    standardizer = TargetStandardizer(TargetConfig(), student.target_statistics)
+    targets = TargetConfig(std_floor=student.std_floor)
+    standardizer = TargetStandardizer(targets, student.target_statistics)
     names = [target.name for target in student.targets if "patch" in target.kinds]
     dims = {target.name: target.dim for target in student.targets}
     sums = {name: (Moments(dims[name]), Moments(dims[name])) for name in names}

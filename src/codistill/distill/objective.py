@@ -186,9 +186,9 @@ class DistillationObjective:
         with context.phase("teachers"):
             plans = [self.plan(batch) for batch in batches]
             raws = [self.targets(b, plan, context.step) for b, plan in zip(batches, plans, strict=True)]
-            momentum = self.momentum(context.step, context.total_steps)
             scales = self.standardizer.kept(raws[0])
-            if momentum:
+            if self.config.targets.statistics != "fixed":
+                momentum = self.momentum(context.step, context.total_steps)
                 parts = [self.standardizer.measure(r, p.counts) for r, p in zip(raws, plans, strict=True)]
                 packed = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
                 scales = self.standardizer.follow(context.all_reduce_sum(packed), raws[0], momentum)

@@ -69,9 +69,13 @@ def asymmetric_distances(
     with full_precision(prediction):
         ours, theirs = (_distances(x.float()) for x in (prediction, target))  # (image, image)
     pairs = (taught[:, None] & taught[None, :]).fill_diagonal_(False)
+    ours, theirs = (
+        ours * pairs,
+        theirs * pairs,
+    )  # without a pair the means are 0, and no distance may overflow
     count = pairs.sum()
     mean_ours, mean_theirs = (
-        (d * pairs).sum() / count.clamp(min=1) + torch.finfo(d.dtype).tiny for d in (ours, theirs)
+        d.sum() / count.clamp(min=1) + torch.finfo(d.dtype).tiny for d in (ours, theirs)
     )
     ours = ours / (mean_theirs if by_teacher_mean else mean_ours)
     theirs = theirs / mean_theirs

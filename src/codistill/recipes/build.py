@@ -25,7 +25,7 @@ from codistill.recipes.fresh_student import build_student
 from codistill.recipes.idle import check_recipe
 from codistill.recipes.purpose import check_purpose
 from codistill.recipes.recipe import Recipe
-from codistill.recipes.sizes import images_of_step, size_of_crops, view_plan
+from codistill.recipes.sizes import check_images, images_of_step, size_of_crops, view_plan
 from codistill.teachers.bank import TeacherBank
 from codistill.teachers.teacher import Teacher
 from codistill.types import Batch
@@ -144,6 +144,7 @@ def training_batches(recipe: Recipe, part: DataPart) -> Callable[[int], Iterable
     if recipe.image_sizes:
         times = -(-(recipe.image_size**2) // min(recipe.image_sizes) ** 2)
         loader = replace(loader, batch_size=max(1, times) * loader.batch_size)  # slots; the same for any rank
+        check_images(recipe, loader.batch_size, parts)
 
     def batches(start_step: int) -> Iterable[Batch]:
         steps = train_loader(

@@ -257,18 +257,21 @@ def _mean_flops(network: Callable[[torch.Tensor], object], inputs: Mapping[tuple
 
 
 def share_of(recipe: Recipe, teacher: TeacherConfig) -> float:
-    """Share of the images that a teacher sees, if domains have equal shares, divided among their sources by size."""
-    sharing = recipe.distill.sharing
+    """Share of the images that a teacher sees; sources that the recipe mixes as one group share it by their sizes."""
+    sharing, mode, weights = recipe.distill.sharing, recipe.mix.mode, dict(recipe.mix.weights)
     if sharing.mode == "full" or not sharing.skip_untaught or not recipe.training_sources:
         return 1.0
-    by_domain: dict[str, list[tuple[bool, int]]] = {}
+    groups: dict[str, list[tuple[bool, int]]] = {}
     for source in recipe.training_sources:
         taught = sharing.teaches(teacher.domain, source.domain, source.name)
-        by_domain.setdefault(source.domain, []).append((taught, source.expected or 1))
-    parts = [
-        sum(n for taught, n in group if taught) / sum(n for _, n in group) for group in by_domain.values()
-    ]
-    return sum(parts) / len(parts)
+        group = source.name if source.name in weights else "" if mode == "proportional" else source.domain
+        groups.setdefault(group, []).append((taught, source.expected or 1))
+    parts = {
+        name: sum(n for taught, n in group if taught) / sum(n for _, n in group)
+        for name, group in groups.items()
+    }
+    total = sum(weights.get(name, 1.0) for name in parts)
+    return sum(weights.get(name, 1.0) * part for name, part in parts.items()) / total
 
 
 def plan_run(recipe: Recipe, work: Work, gpus: int, rate: float, network: float) -> Plan:

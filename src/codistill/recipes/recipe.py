@@ -107,7 +107,7 @@ class Recipe:
     """
 
     name: str
-    about: str = ""
+    about: str = field(default="", metadata=CHANGEABLE)
     use: Literal["any", "commercial"] = "any"
     image_size: int = 336
     image_sizes: tuple[int, ...] = ()

@@ -3,7 +3,9 @@
 import math
 
 from codistill.data.augment.draw import Size
+from codistill.data.mixing import SourceSize
 from codistill.data.randomness import ASPECT, generator
+from codistill.data.sampler import MixingSampler
 from codistill.errors import ConfigError
 from codistill.recipes.recipe import Recipe
 from codistill.teachers.views import ViewPlan, draw_size
@@ -99,6 +101,38 @@ def images_of_size(recipe: Recipe, size: int, parts: int) -> int:
     count = recipe.loader.batch_size * recipe.image_size**2 // size**2
     unit = 1 << max(0, (count // 16).bit_length() - 1)
     return max(1, count // unit * unit // parts) * parts
+
+
+def check_images(recipe: Recipe, slots: int, parts: int) -> None:
+    """Refuse drawn sizes at which steps would repeat images, or leave a domain of a balanced batch out.
+
+    Args:
+        recipe: with `image_sizes`.
+        slots: of a step, see `MixingSampler`.
+        parts: ranks times micro-steps.
+
+    Raises:
+        ConfigError: says what to change.
+    """
+    batch = recipe.loader.batch_size
+    if batch < parts:
+        raise ConfigError(
+            f"loader.batch_size {batch} has fewer images than a step has parts, {parts} (ranks times "
+            "engine.accumulate). Raise it, or lower engine.accumulate"
+        )
+    if recipe.mix.mode != "balanced":
+        return
+    sources = [SourceSize(source.name, source.domain, 1) for source in recipe.training_sources]
+    sampler = MixingSampler(sources, recipe.mix, slots, recipe.engine.seed)
+    drawn = {size for t in recipe.teachers if len(t.image_sizes) > 1 for size in t.image_sizes}
+    for size in sorted({*recipe.image_sizes, *drawn}):
+        count = images_of_size(recipe, size, parts)
+        held = {sources[index].domain for index in sampler.slots(0, images=count).source}
+        if without := sorted({source.domain for source in sources} - held):
+            raise ConfigError(
+                f"steps of {size} px would have {count} image(s), and none of the domain(s) {', '.join(without)}. "
+                f"Raise loader.batch_size (now {batch} images of {recipe.image_size} px), or leave out that size"
+            )
 
 
 def check_aspects(recipe: Recipe) -> None:

@@ -10,6 +10,7 @@ from codistill.files.idle import refuse_idle
 from codistill.files.specs import parse_spec
 from codistill.tasks.shared.config import HeadFit, Runtime
 from codistill.tasks.shared.data import limited
+from codistill.tasks.shared.head_files import is_head, read_record
 from codistill.tasks.task import Layout, Task, TaskData, Where
 
 
@@ -82,12 +83,18 @@ def fit_task(task: Task, config: HeadFit, runtime: Runtime, process: Process | N
         True if the fit is finished; False if it stopped on request.
 
     Raises:
-        ConfigError: if the task fits nothing, the config is invalid, or a field of `runtime` would have no effect.
+        ConfigError: if the task fits nothing, the config is invalid, a field of `runtime` would have no effect, or the
+            folder holds a head of another task.
         DataError, CheckpointError: if the data or a checkpoint cannot be used; the message says what to do.
     """
     if task.fit is None:
         raise ConfigError(f"nothing is fitted for {task.name}")
     refuse_idle(runtime, config.idle_computing())
+    if is_head(runtime.out) and (other := read_record(runtime.out).task) != task.name:
+        raise ConfigError(
+            f"{runtime.out} holds a head for {other}, which one for {task.name} would replace. Name another folder "
+            "(--out)."
+        )
     process = process or Process(device=runtime.device)
     data = open_data(
         task,

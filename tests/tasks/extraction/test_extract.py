@@ -18,9 +18,11 @@ from safetensors.torch import load_file
 
 import codistill
 from codistill.cli import main
+from codistill.encoders.registry import FunctionEncoder
 from codistill.errors import DataError
 from codistill.tasks.extraction.layout import FeatureSpec, default_shard
 from codistill.tasks.extraction.read import open_features
+from codistill.types import Tokens
 
 ENCODER = "random:vit_tiny,dim=32,num_heads=2,depth=3,seed=4"
 SMALL = ["--encoder", ENCODER, "--size", "56", "--batch-size", "4", "--workers", "0", "--device", "cpu"]
@@ -63,6 +65,31 @@ def test_features_are_the_encoders_in_half_precision(
     several = features[[7, 0, -1]]
     assert torch.equal(several.patches[1:2], features[0].patches)
     assert torch.equal(several.patches[2:], features.by_name("21.png").patches)
+
+
+class WideSummary(torch.nn.Module):
+    """Patches of 8 channels and a class token of 12, as with a projected summary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.summary = torch.nn.Conv2d(3, 8, 14, 14), torch.nn.Linear(8, 12)
+
+    def forward(self, images: torch.Tensor) -> Tokens:
+        maps = self.patches(images)
+        patches = maps.flatten(2).mT
+        return Tokens(patches, tuple(maps.shape[-2:]), cls=self.summary(patches.mean(1)), normed=True)
+
+
+def test_class_tokens_may_be_wider_than_patches(photos: Path, tmp_path: Path) -> None:
+    spec = codistill.EncoderSpec(name="wide", dim=8, patch_size=14, has_cls=True, cls_dim=12, licence="MIT")
+    encoder = FunctionEncoder(spec, WideSummary())
+    codistill.register_encoder("wide-summary", lambda: encoder, replace=True)
+    assert extract(photos, tmp_path / "f", "--encoder", "wide-summary", "--fit", "stretch") == 0
+    features = open_features(tmp_path / "f")
+    expected = encoder(encoder.preprocess(photos / "06.png", (56, 56)))
+    got = features.by_name("06.png")
+    assert got.patches.shape == (1, 16, 8) and features.spec.bytes_per_image == 2 * (16 * 8 + 12)
+    torch.testing.assert_close(got.cls.float(), expected.cls.detach(), atol=2e-3, rtol=2e-3)  # type: ignore[union-attr]
 
 
 def test_a_source_without_a_usable_image_is_an_error_each_time(

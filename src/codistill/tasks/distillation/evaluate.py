@@ -86,7 +86,8 @@ def target_reader(student: Student, bank: TeacherBank, teacher: str) -> TargetRe
             "beside others of the same teachers"
         )
     alone = TeacherBank([bank[teacher]], bank.student_patch)
-    return TargetReader(alone, teacher, TargetStandardizer(TargetConfig(), student.target_statistics))
+    targets = TargetConfig(std_floor=student.std_floor)
+    return TargetReader(alone, teacher, TargetStandardizer(targets, student.target_statistics))
 
 
 @torch.inference_mode()

@@ -56,6 +56,7 @@ class FeatureSpec:
         precision: precision of the encoder.
         limit: number of the source's images, from the first; None: all.
         denormalized: whether projections are in the teacher's own feature space.
+        cls_dim: channels of a class token, if they are not `dim`.
     """
 
     source: str
@@ -77,6 +78,7 @@ class FeatureSpec:
     precision: str = ""
     limit: int | None = None
     denormalized: bool = False
+    cls_dim: int | None = None
     version: int = FORMAT_VERSION
 
     @property
@@ -90,21 +92,24 @@ class FeatureSpec:
 
     @property
     def bytes_per_image(self) -> int:
-        return image_bytes(self.grid, self.dim, self.kinds, len(self.blocks), self.dtype)
+        cls_dim = self.cls_dim or self.dim
+        return image_bytes(self.grid, self.dim, cls_dim, self.kinds, len(self.blocks), self.dtype)
 
     def tensor_names(self) -> dict[str, tuple[int, ...]]:
         """Shape per image of each tensor in a shard, by name."""
         patches = (self.grid[0] * self.grid[1], self.dim)
-        shapes: dict[str, tuple[int, ...]] = {"patches": patches, "cls": (self.dim,)}
+        shapes: dict[str, tuple[int, ...]] = {"patches": patches, "cls": (self.cls_dim or self.dim,)}
         kept = [name for kind, name in (("patch", "patches"), ("cls", "cls")) if kind in self.kinds]
         prefixes = [f"block{block}." for block in self.blocks] or [""]
         return {f"{prefix}{name}": shapes[name] for prefix in prefixes for name in kept}
 
 
-def image_bytes(grid: tuple[int, int], dim: int, kinds: tuple[str, ...], blocks: int, dtype: str) -> int:
+def image_bytes(
+    grid: tuple[int, int], dim: int, cls_dim: int, kinds: tuple[str, ...], blocks: int, dtype: str
+) -> int:
     """Bytes of an image's tokens."""
-    tokens = ("patch" in kinds) * grid[0] * grid[1] + ("cls" in kinds)
-    return tokens * dim * max(1, blocks) * DTYPES[dtype].itemsize
+    numbers = ("patch" in kinds) * grid[0] * grid[1] * dim + ("cls" in kinds) * cls_dim
+    return numbers * max(1, blocks) * DTYPES[dtype].itemsize
 
 
 def default_shard(bytes_per_image: int, batch_size: int) -> int:

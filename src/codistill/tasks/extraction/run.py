@@ -107,7 +107,8 @@ def spec_of(
     if not kinds:
         raise ConfigError(f"--kinds {config.kinds}: this encoder has no class token")
     dim = probe.patches.shape[-1]
-    each = image_bytes(probe.grid, dim, kinds, len(blocks), config.dtype)
+    cls_dim = dim if probe.cls is None else probe.cls.shape[-1]
+    each = image_bytes(probe.grid, dim, cls_dim, kinds, len(blocks), config.dtype)
     shard = config.shard_images or default_shard(each, config.batch_size)
     return FeatureSpec(
         source=source.config.path,
@@ -122,6 +123,7 @@ def spec_of(
         norm=probe.normed,
         teacher=config.features.projector or "",
         denormalized=config.features.denormalize,
+        cls_dim=None if cls_dim == dim else cls_dim,
         kinds=kinds,
         dtype=config.dtype,
         images_per_shard=-(-shard // config.batch_size) * config.batch_size,
