@@ -69,10 +69,7 @@ def asymmetric_distances(
     with full_precision(prediction):
         ours, theirs = (_distances(x.float()) for x in (prediction, target))  # (image, image)
     pairs = (taught[:, None] & taught[None, :]).fill_diagonal_(False)
-    ours, theirs = (
-        ours * pairs,
-        theirs * pairs,
-    )  # without a pair the means are 0, and no distance may overflow
+    ours, theirs = ours * pairs, theirs * pairs  # no other distance may overflow where the means are 0
     count = pairs.sum()
     mean_ours, mean_theirs = (
         d.sum() / count.clamp(min=1) + torch.finfo(d.dtype).tiny for d in (ours, theirs)
