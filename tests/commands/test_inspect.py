@@ -162,6 +162,12 @@ def test_converted_weights_keep_the_options_of_their_name(tmp_path, capsys) -> N
     assert not torch.equal(load_encoder("generic-tiny,image_size=112")(images).patches, expected)
 
 
+def test_an_encoder_has_no_projectors_to_leave_out(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="generic-tiny has no projectors to leave out"):
+        convert(["generic-tiny", "--encoder-only", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 @needs_golden
 def test_convert_a_student_with_and_without_projectors(tmp_path, capsys) -> None:
     file = GOLDEN / "dune_nano_released_layout.pth"

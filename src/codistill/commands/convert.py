@@ -31,9 +31,11 @@ def main(argv: list[str]) -> int:
     if known is not None and known.content == "two-view decoder":
         raise ConfigError(f"{known.name} is a two-view decoder: only encoders and students are converted")
     weights = read_weights(named_weights(text), stated=stated_of(options))
-    weights = _adjusted(weights, options, arguments.licence, arguments.name)
-    if arguments.encoder_only and isinstance(weights, StudentWeights):
+    if arguments.encoder_only:
+        if not isinstance(weights, StudentWeights):
+            raise ConfigError(f"{text} has no projectors to leave out: drop --encoder-only")
         weights = weights.encoder
+    weights = _adjusted(weights, options, arguments.licence, arguments.name)
     folder = write_export(arguments.out, weights, overwrite=arguments.overwrite)
     encoder = weights.encoder if isinstance(weights, StudentWeights) else weights
     teachers = f", {len(weights.projectors)} projectors" if isinstance(weights, StudentWeights) else ""
