@@ -180,6 +180,16 @@ def test_a_head_with_wrong_scores_leaves_the_model_as_it_was(
         assert {path: path.read_bytes() for path in moved.rglob("*") if path.is_file()} == before
 
 
+def test_a_size_is_positive_and_of_a_new_model(
+    moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = ["bundle", "toy", "--out", str(tmp_path / "again"), "--about", "x", "--size", "0"]
+    assert main(again) == 2
+    assert "--size must be 1 or more; got 0" in capsys.readouterr().err
+    assert main(["bundle", str(moved), "--head", "h", "--size", "56"]) == 2
+    assert "--size would have no effect with --head" in capsys.readouterr().err
+
+
 def test_what_fp16_cannot_hold_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exported = export(tmp_path / "export", scale=1e7)
     assert main(["bundle", str(exported), "--out", str(tmp_path / "m"), "--about", "x"]) == 2
