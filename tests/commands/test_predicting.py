@@ -126,6 +126,17 @@ def test_a_size_below_two_patches_is_refused(tmp_path: Path, capsys: pytest.Capt
         assert "a size of 5 pixels is too small for patches of 14: give 28 or more" in capsys.readouterr().err
 
 
+def test_a_reconstruction_needs_a_size_and_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["reconstruct", "a.jpg", "b.jpg", "--head", "dune-tiny", "--out"]
+    for more, complaint in (
+        (["s.ply", "--long-edge", "0"], "--long-edge must be 1 pixel or more; got 0"),
+        (["."], "--out .: name the folder"),
+        ([".."], "--out ..: name the folder"),
+    ):
+        assert main([*argv, *more]) == 2
+        assert complaint in capsys.readouterr().err
+
+
 def test_pictures_given_twice_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     black, white = np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 255, np.uint8)
     say_repeated([Path("a"), Path("b"), Path("copy of a")], [black, white, black.copy()])
