@@ -61,6 +61,8 @@ def test_nothing_to_do_is_said(tmp_path: Path) -> None:
         find_images([str(tmp_path / "empty")])
     with pytest.raises(ConfigError, match="no file fits this pattern"):
         find_images([str(tmp_path / "*.jpg")])
+    with pytest.raises(ConfigError, match=r"an empty name; the current folder is called \."):
+        find_images([""])
 
 
 def test_no_result_is_written_over_a_given_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
