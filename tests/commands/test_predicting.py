@@ -206,6 +206,19 @@ def test_pca_of_a_teacher_that_nobody_predicts_is_refused(
     assert not out.exists()
 
 
+def test_pca_refuses_a_picture_that_cannot_be_written_before_it_loads_an_encoder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = picture(tmp_path / "a.png")
+    (tmp_path / "folder.png").mkdir()
+    for name, complaint in (
+        ("pca.txt", "write pictures as .png"),
+        ("folder.png", "is a folder: name a file"),
+    ):
+        assert main(["pca", str(image), "--encoder", "no-such", "--out", str(tmp_path / name)]) == 2
+        assert complaint in capsys.readouterr().err
+
+
 def test_a_full_disk_is_no_bad_image(tmp_path: Path) -> None:
     def full(pixels: np.ndarray, image: ImageFile) -> Predicted:
         raise DataError("out/a.png: cannot be written (No space left on device)")

@@ -16,7 +16,7 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.preprocess import check_size
 from codistill.errors import CodistillError, ConfigError, DataError, unknown_name
-from codistill.imaging.pictures import grid_picture, save_picture
+from codistill.imaging.pictures import check_picture, grid_picture, save_picture
 from codistill.student.load import load_student
 from codistill.student.student import Student
 from codistill.types import Tokens
@@ -83,6 +83,7 @@ def _students(encoders: Sequence[str], teacher: str) -> dict[str, Student]:
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
+    check_picture(arguments.out)
     found = find_images(arguments.images)
     check_results(found, [arguments.out])
     images = [str(image.path) for image in found]
