@@ -219,6 +219,16 @@ def test_pca_refuses_a_picture_that_cannot_be_written_before_it_loads_an_encoder
         assert complaint in capsys.readouterr().err
 
 
+def test_pca_refuses_to_share_a_basis_with_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, out = picture(tmp_path / "a.png"), tmp_path / "pca.png"
+    first, wider = "random:vit_tiny,dim=48,num_heads=2,image_size=28", "random:vit_tiny,image_size=28"
+    argv = ["pca", str(image), "--size", "28", "--shared-basis", "--out", str(out), "--encoder", first]
+    for more in ([], ["--encoder", wider]):
+        assert main([*argv, *more]) == 2
+        assert "--shared-basis would have no effect" in capsys.readouterr().err
+    assert not out.exists() and main([*argv, "--encoder", f"{first},seed=1"]) == 0
+
+
 def test_a_full_disk_is_no_bad_image(tmp_path: Path) -> None:
     def full(pixels: np.ndarray, image: ImageFile) -> Predicted:
         raise DataError("out/a.png: cannot be written (No space left on device)")

@@ -100,6 +100,11 @@ def main(argv: list[str]) -> int:
     shown = [image for image in images if image not in refused]
     if not shown:
         return exit_code(len(images), len(images))
+    width, *others = (found[shown[0]][0].patches.shape[-1] for found in results)
+    if arguments.shared_basis and width not in others:
+        raise ConfigError(
+            f"--shared-basis would have no effect: no other encoder has the width of {arguments.encoder[0]} ({width})"
+        )
     columns = colour_columns(
         [[found[image][0] for image in shown] for found in results],
         separate=arguments.separate,
