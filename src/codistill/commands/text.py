@@ -8,6 +8,7 @@ from torch import Tensor
 from codistill.commands.parsers.text import parse
 from codistill.encoders.text import TextTower, load_text_tower
 from codistill.errors import ConfigError, DataError
+from codistill.files.lines import read_lines
 from codistill.tasks.text.embeddings import write_class_embeddings
 from codistill.tasks.text.retrieval import write_captions
 
@@ -108,11 +109,7 @@ def read_templates(path: Path | None) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    lines = [line.strip() for line in lines if line.strip()]
+    lines = [line.strip() for line in read_lines(path.expanduser()) if line.strip()]
     if not lines:
         raise DataError(f"{path}: is empty")
     return lines
