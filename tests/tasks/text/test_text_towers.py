@@ -196,6 +196,14 @@ def test_open_clip_is_called_by_its_own_names(monkeypatch: pytest.MonkeyPatch, t
         ("hf:x", {"c": "cat\t ; "}, ["--classes", "c"], DataError, "'cat' has no words"),
         (
             "hf:x",
+            {"c": "cat\tred\ndog\ncat"},
+            ["--classes", "c"],
+            DataError,
+            "'cat' stands there more than once",
+        ),
+        ("hf:x", {"c": "cat"}, ["--classes", "c", "--out", "c/o.npz"], ConfigError, "c is a file"),
+        (
+            "hf:x",
             {"c": "cat", "t": "a photo"},
             ["--classes", "c", "--templates", "t"],
             DataError,
@@ -218,7 +226,7 @@ def test_what_cannot_be_embedded_is_refused(
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     with pytest.raises(kind, match=error):
-        text([tower, *options, "--out", "o.npz"])
+        text([tower, "--out", "o.npz", *options])
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
