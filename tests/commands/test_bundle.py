@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import codistill
 from codistill.cli import main
@@ -154,6 +155,39 @@ def test_a_head_of_another_encoder_is_refused(
     head = fit(str(export(tmp_path / "other", seed=1)), data, tmp_path / "head")
     assert main(["bundle", str(moved), "--head", str(head)]) == 2
     assert "fitted on another encoder" in capsys.readouterr().err
+
+
+def test_a_head_with_wrong_scores_leaves_the_model_as_it_was(
+    moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = shutil.copytree(moved / "heads" / "segmentation", tmp_path / "head")
+    weights = head / "head.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    facts = {"split": "val", "images": 1, "unit": "image", "interval": "", "scores": {}}
+    files = {"other": {**facts, "task": "depth"}, "stray": {"a": 1}, "few": {"task": "segmentation"}}
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    before = {path: path.read_bytes() for path in moved.rglob("*") if path.is_file()}
+    for more, complaint in (
+        ((f"{head}={tmp_path / 'none.json'}",), "no such metrics file"),
+        ((f"{head}={tmp_path / 'other.json'}",), "has scores of depth"),
+        ((f"{head}={tmp_path / 'stray.json'}",), "is not the metrics file"),
+        ((f"{head}={tmp_path / 'few.json'}",), "is not the metrics file"),
+        ((str(head), "--head", str(head)), "a second head for segmentation"),
+    ):
+        assert main(["bundle", str(moved), "--head", *more]) == 2
+        assert complaint in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in moved.rglob("*") if path.is_file()} == before
+
+
+def test_a_size_is_positive_and_of_a_new_model(
+    moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = ["bundle", "toy", "--out", str(tmp_path / "again"), "--about", "x", "--size", "0"]
+    assert main(again) == 2
+    assert "--size must be 1 or more; got 0" in capsys.readouterr().err
+    assert main(["bundle", str(moved), "--head", "h", "--size", "56"]) == 2
+    assert "--size would have no effect with --head" in capsys.readouterr().err
 
 
 def test_what_fp16_cannot_hold_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

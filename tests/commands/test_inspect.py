@@ -153,6 +153,21 @@ def test_convert_then_inspect(tmp_path, capsys) -> None:
         assert torch.equal(loaded.state_dict()[name], tensor)
 
 
+def test_converted_weights_keep_the_options_of_their_name(tmp_path, capsys) -> None:
+    assert convert(["generic-tiny,window=4,image_size=112", "--out", str(tmp_path / "out")]) == 0
+    loaded, images = load_encoder(tmp_path / "out"), torch.randn(1, 3, 112, 112)
+    assert (loaded.config.window, loaded.config.image_size) == (4, 112)
+    expected = load_encoder("generic-tiny,window=4,image_size=112")(images).patches
+    assert torch.equal(loaded(images).patches, expected)
+    assert not torch.equal(load_encoder("generic-tiny,image_size=112")(images).patches, expected)
+
+
+def test_an_encoder_has_no_projectors_to_leave_out(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="generic-tiny has no projectors to leave out"):
+        convert(["generic-tiny", "--encoder-only", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 @needs_golden
 def test_convert_a_student_with_and_without_projectors(tmp_path, capsys) -> None:
     file = GOLDEN / "dune_nano_released_layout.pth"

@@ -61,6 +61,8 @@ def test_nothing_to_do_is_said(tmp_path: Path) -> None:
         find_images([str(tmp_path / "empty")])
     with pytest.raises(ConfigError, match="no file fits this pattern"):
         find_images([str(tmp_path / "*.jpg")])
+    with pytest.raises(ConfigError, match=r"an empty name; the current folder is called \."):
+        find_images([""])
 
 
 def test_no_result_is_written_over_a_given_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +126,17 @@ def test_a_size_below_two_patches_is_refused(tmp_path: Path, capsys: pytest.Capt
     ):
         assert main([*argv, "--size", "5"]) == 2
         assert "a size of 5 pixels is too small for patches of 14: give 28 or more" in capsys.readouterr().err
+
+
+def test_a_reconstruction_needs_a_size_and_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["reconstruct", "a.jpg", "b.jpg", "--head", "dune-tiny", "--out"]
+    for more, complaint in (
+        (["s.ply", "--long-edge", "0"], "--long-edge must be 1 pixel or more; got 0"),
+        (["."], "--out .: name the folder"),
+        ([".."], "--out ..: name the folder"),
+    ):
+        assert main([*argv, *more]) == 2
+        assert complaint in capsys.readouterr().err
 
 
 def test_pictures_given_twice_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,6 +204,29 @@ def test_pca_of_a_teacher_that_nobody_predicts_is_refused(
     assert main([*argv, "--encoder", student, "--teacher", known, "--no-norm"]) == 2
     assert "--no-norm would have no effect" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_pca_refuses_a_picture_that_cannot_be_written_before_it_loads_an_encoder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = picture(tmp_path / "a.png")
+    (tmp_path / "folder.png").mkdir()
+    for name, complaint in (
+        ("pca.txt", "write pictures as .png"),
+        ("folder.png", "is a folder: name a file"),
+    ):
+        assert main(["pca", str(image), "--encoder", "no-such", "--out", str(tmp_path / name)]) == 2
+        assert complaint in capsys.readouterr().err
+
+
+def test_pca_refuses_to_share_a_basis_with_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, out = picture(tmp_path / "a.png"), tmp_path / "pca.png"
+    first, wider = "random:vit_tiny,dim=48,num_heads=2,image_size=28", "random:vit_tiny,image_size=28"
+    argv = ["pca", str(image), "--size", "28", "--shared-basis", "--out", str(out), "--encoder", first]
+    for more in ([], ["--encoder", wider]):
+        assert main([*argv, *more]) == 2
+        assert "--shared-basis would have no effect" in capsys.readouterr().err
+    assert not out.exists() and main([*argv, "--encoder", f"{first},seed=1"]) == 0
 
 
 def test_a_full_disk_is_no_bad_image(tmp_path: Path) -> None:

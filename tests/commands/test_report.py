@@ -164,7 +164,9 @@ def test_scores_of_heads_stand_in_one_table_and_undefined_ones_are_a_dash(tmp_pa
     assert cells[5:] == ["two/evaluation", "E of two", "76.0 [74.5, 77.4]", "–", "small"]
 
 
-def test_heads_that_were_not_fitted_in_steps_have_scores_and_no_curves(tmp_path: Path) -> None:
+def test_heads_that_were_not_fitted_in_steps_have_scores_and_no_curves(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     record = HeadRecord(
         task="knn",
         features=FeatureConfig(encoder="E"),
@@ -182,6 +184,25 @@ def test_heads_that_were_not_fitted_in_steps_have_scores_and_no_curves(tmp_path:
     assert "50.0 [12.5, 87.5]" in page and "photos" in page and "Losses" not in page
     assert "protocol small, cache of 72.1 MiB<" in page
     assert not (tmp_path / "one" / "curves.png").exists()
+    assert main(["report", str(tmp_path / "one"), "--curves", str(tmp_path / "c.png")]) == 2
+    assert "--curves would have no effect" in capsys.readouterr().err
+
+
+def test_places_that_cannot_be_written_are_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codistill.commands.report.report_heads", pytest.fail)
+    monkeypatch.setattr("codistill.commands.report.build_report", pytest.fail)
+    head, file, page = _fit(tmp_path / "one", [2.0, 1.0]), tmp_path / "file", str(tmp_path / "page.html")
+    file.write_text("")
+    for argv, complaint in (
+        ([str(head), "--out", str(tmp_path)], "is a folder: name a file"),
+        ([str(head / "run"), "--out", str(file / "page.html")], f"{file} is a file"),
+        ([str(head), "--out", page, "--curves", str(file / "c.png")], f"{file} is a file"),
+        ([str(head), "--out", page, "--curves", str(tmp_path / "c.pdf")], "write pictures as .png"),
+    ):
+        assert main(["report", *argv]) == 2
+        assert complaint in capsys.readouterr().err
 
 
 def test_runs_and_heads_do_not_mix(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -126,6 +126,7 @@ def test_a_head_that_sees_several_images_is_wanted_with_together() -> None:
     with pytest.raises(ConfigError, match="--want pair: it sees several images of one place; add --together"):
         _wanted(Toy(), ["pair"], together=False)  # type: ignore[arg-type]
     assert _wanted(Toy(), ["pair"], together=True) == ["pair"]  # type: ignore[arg-type]
+    assert _wanted(Toy(), ["depth", "depth"], together=False) == ["depth"]  # type: ignore[arg-type]
     assert _wanted(Toy(), [], together=False) == ["depth", "pair"]  # type: ignore[arg-type]
 
 

@@ -37,6 +37,12 @@ def test_without_a_perception_one_that_ships_is_served() -> None:
     assert parse([]).perception == "dune-tiny"
 
 
+def test_an_address_of_another_machine_is_said_to_be_the_hosts() -> None:
+    run = pytest.importorskip("codistill.serve.run", reason="needs the extra `serve`", exc_type=ImportError)
+    with pytest.raises(ConfigError, match="Choose an address of this machine with --host"):
+        run.listen(ServeSettings(host="192.0.2.1", port=0))
+
+
 def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extra, "PACKAGES", ("fastapi_that_is_not_there",))
     with pytest.raises(MissingExtraError, match=re.escape("pip install 'codistill[serve]'")):

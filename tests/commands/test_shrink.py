@@ -9,6 +9,9 @@ from PIL import Image
 
 from codistill.cli import main
 from codistill.encoders.load import load_encoder
+from codistill.weights.export import write_export
+from codistill.weights.layouts import read_weights
+from codistill.weights.shipped import shipped_models
 
 WIDE = "random:vit_tiny,dim=64,num_heads=4,depth=2,num_registers=2,image_size=56,seed=1"
 
@@ -67,13 +70,29 @@ def test_complaints_say_what_to_do(folder: Path, tmp_path: Path, capsys: pytest.
         (("--count", "0"), "must be positive"),
         (("--batch-size", "-1"), "must be positive"),
         (("--teacher", "a.b"), "must not hold a dot"),
+        (("--size", "-56"), "--size must be 1 or more"),
     ):
         assert shrink(folder, tmp_path / "a", "--num-heads", "2", *wrong) == 2
         assert complaint in " ".join(capsys.readouterr().err.split())
-    assert shrink(folder, tmp_path, "--num-heads", "2") == 2
+    exported = write_export(tmp_path / "export", read_weights(shipped_models()["generic-tiny"]))
+    assert shrink(folder, exported, "--num-heads", "2") == 2
     assert "--overwrite" in capsys.readouterr().err
     empty = tmp_path / "empty"
     empty.mkdir()
     assert shrink(empty, tmp_path / "a", "--num-heads", "2") == 2
     assert str(empty) in capsys.readouterr().err.replace("\n", "")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codistill.commands.shrink.load_encoder", pytest.fail)
+    (tmp_path / "notes.txt").write_text("x")
+    for out, complaint in (
+        (tmp_path, "is no export (it holds notes.txt)"),
+        (tmp_path / "notes.txt" / "narrow", "is a file"),
+        (Path("/proc/codistill/narrow"), "cannot be written"),
+    ):
+        assert shrink(folder, out, "--num-heads", "2", "--overwrite") == 2
+        assert complaint in " ".join(capsys.readouterr().err.split())

@@ -119,6 +119,17 @@ def test_places_that_do_not_do_are_refused_before_anything_is_loaded(
         export_program("no such encoder", tmp_path / out, ExportConfig(**options))
 
 
+def test_a_place_for_the_numbers_is_refused_before_the_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    argv = ["export", "no-such-encoder", "--out", str(tmp_path / "e.onnx"), "--json"]
+    for told, complaint in ((tmp_path, "is a folder: name a file"), (file / "e.json", f"{file} is a file")):
+        assert main([*argv, str(told)]) == 2
+        assert complaint in capsys.readouterr().err
+
+
 def test_the_command_says_what_came_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, told = tmp_path / "e.pt2", tmp_path / "e.json"
     words = [

@@ -164,6 +164,13 @@ def test_facts_of_heads(heads: dict[str, Path]) -> None:
     assert depth.parameters == 16 * (2 * 2 * 48 + 1)
 
 
+@pytest.mark.parametrize("name", ["features", "image", "encode"])
+def test_a_head_is_not_called_as_what_a_scene_itself_has(name: str) -> None:
+    """The sheet showed the scene's picture as the head's answer, and the times of both were one sum."""
+    with pytest.raises(ConfigError, match=f"cannot be called '{name}'"):
+        Perception("dune-tiny", {name: "heads/none"}, device="cpu")
+
+
 def test_the_name_of_a_model_that_ships_is_its_head(tmp_path: Path) -> None:
     folder = find_shipped("dune-tiny")
     assert folder is not None

@@ -10,6 +10,9 @@ from codistill.weights.contents import StudentWeights
 from codistill.weights.layouts import read_weights
 from codistill.weights.shipped import find_shipped
 
+SIZE = 112
+"""Default side in pixels of the card's computed picture."""
+
 
 def main(argv: list[str]) -> int:
     """Create a model folder, or add heads to one; returns 0.
@@ -20,7 +23,9 @@ def main(argv: list[str]) -> int:
     asked = parse(argv)
     command = ["bundle", *argv]
     if asked.head:
-        idle = [f"--{name}" for name in ("out", "about", "licence") if getattr(asked, name) is not None]
+        idle = [
+            f"--{name}" for name in ("out", "about", "licence", "size") if getattr(asked, name) is not None
+        ]
         idle += ["--no-projectors"] if asked.no_projectors else []
         if idle:
             raise ConfigError(
@@ -34,6 +39,8 @@ def main(argv: list[str]) -> int:
     else:
         if asked.out is None or asked.about is None:
             raise ConfigError("a model needs --out DIR and --about TEXT (or --about @FILE)")
+        if asked.size is not None and asked.size < 1:
+            raise ConfigError(f"--size must be 1 or more; got {asked.size}")
         encoder = named_weights(str(asked.encoder))
         folder = bundle_encoder(
             encoder,
@@ -42,7 +49,7 @@ def main(argv: list[str]) -> int:
             about=_text(asked.about),
             licence=asked.licence or _licence(encoder),
             command=command,
-            size=asked.size,
+            size=SIZE if asked.size is None else asked.size,
             projectors=not asked.no_projectors,
         )
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))

@@ -1,9 +1,12 @@
 """`codistill convert WHAT --out DIR`: converts any known layout to encoder.safetensors + config.json (+ projectors)."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from codistill.commands.parsers.convert import parse
+from codistill.encoders.changed import changed
 from codistill.encoders.options import as_options, split_options, stated_of
 from codistill.errors import ConfigError
 from codistill.weights.cache import named_weights
@@ -28,9 +31,11 @@ def main(argv: list[str]) -> int:
     if known is not None and known.content == "two-view decoder":
         raise ConfigError(f"{known.name} is a two-view decoder: only encoders and students are converted")
     weights = read_weights(named_weights(text), stated=stated_of(options))
-    weights = _adjusted(weights, options.get("image_size"), arguments.licence, arguments.name)
-    if arguments.encoder_only and isinstance(weights, StudentWeights):
+    if arguments.encoder_only:
+        if not isinstance(weights, StudentWeights):
+            raise ConfigError(f"{text} has no projectors to leave out: drop --encoder-only")
         weights = weights.encoder
+    weights = _adjusted(weights, options, arguments.licence, arguments.name)
     folder = write_export(arguments.out, weights, overwrite=arguments.overwrite)
     encoder = weights.encoder if isinstance(weights, StudentWeights) else weights
     teachers = f", {len(weights.projectors)} projectors" if isinstance(weights, StudentWeights) else ""
@@ -40,10 +45,12 @@ def main(argv: list[str]) -> int:
 
 
 def _adjusted(
-    weights: EncoderWeights | StudentWeights, image_size: int | None, licence: str | None, name: str | None
+    weights: EncoderWeights | StudentWeights,
+    options: Mapping[str, Any],
+    licence: str | None,
+    name: str | None,
 ) -> EncoderWeights | StudentWeights:
     encoder = weights.encoder if isinstance(weights, StudentWeights) else weights
-    if image_size is not None:
-        encoder = encoder.at_image_size(image_size)
+    encoder = changed(encoder, options)
     encoder = replace(encoder, licence=licence or encoder.licence, name=name or encoder.name)
     return replace(weights, encoder=encoder) if isinstance(weights, StudentWeights) else encoder

@@ -16,7 +16,7 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.preprocess import check_size
 from codistill.errors import CodistillError, ConfigError, DataError, unknown_name
-from codistill.imaging.pictures import grid_picture, save_picture
+from codistill.imaging.pictures import check_picture, grid_picture, save_picture
 from codistill.student.load import load_student
 from codistill.student.student import Student
 from codistill.types import Tokens
@@ -83,6 +83,7 @@ def _students(encoders: Sequence[str], teacher: str) -> dict[str, Student]:
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
+    check_picture(arguments.out)
     found = find_images(arguments.images)
     check_results(found, [arguments.out])
     images = [str(image.path) for image in found]
@@ -99,6 +100,11 @@ def main(argv: list[str]) -> int:
     shown = [image for image in images if image not in refused]
     if not shown:
         return exit_code(len(images), len(images))
+    width, *others = (found[shown[0]][0].patches.shape[-1] for found in results)
+    if arguments.shared_basis and width not in others:
+        raise ConfigError(
+            f"--shared-basis would have no effect: no other encoder has the width of {arguments.encoder[0]} ({width})"
+        )
     columns = colour_columns(
         [[found[image][0] for image in shown] for found in results],
         separate=arguments.separate,

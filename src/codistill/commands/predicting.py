@@ -70,6 +70,8 @@ def _numbered(names: list[str]) -> list[str]:
 
 def _meant_by(name: str, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
     """Images matched by a text, and the name of each relative to the given folder."""
+    if not name:  # an unset variable of a shell; a `Path` takes it for the current folder
+        raise ConfigError("an image, folder or pattern has an empty name; the current folder is called .")
     path = Path(name).expanduser()
     if path.is_dir():
         files = list_files(path, suffixes, deep=True)

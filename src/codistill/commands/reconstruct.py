@@ -28,6 +28,8 @@ def main(argv: list[str]) -> int:
         say_shipped(arguments.head.parent.parent.name, "--head")
     if arguments.focal is not None and not 0 < arguments.focal < math.inf:
         raise ConfigError(f"--focal must be above 0 pixels; got {arguments.focal:g}")
+    if arguments.long_edge is not None and arguments.long_edge < 1:
+        raise ConfigError(f"--long-edge must be 1 pixel or more; got {arguments.long_edge}")
     config = ReconstructConfig(
         window=arguments.window,
         min_matches=arguments.min_matches,
@@ -36,6 +38,8 @@ def main(argv: list[str]) -> int:
         robust=robust_config(arguments),
     )
     for path in arguments.out:
+        if path.name in ("", ".."):
+            raise ConfigError(f"--out {path}: name the folder, after which the files beside it are called")
         check_target(path)
     written, first = list(arguments.out), arguments.out[0]
     if first.with_suffix(".json") not in written:

@@ -16,11 +16,12 @@ from codistill.commands.analyze import analyze_run
 from codistill.commands.inspect_head import is_fit_folder
 from codistill.commands.parsers.report import parse
 from codistill.commands.pca import main as pca
-from codistill.commands.report_heads import report_heads
+from codistill.commands.report_heads import has_log, report_heads
 from codistill.data import open_source
 from codistill.errors import ConfigError, DataError
 from codistill.files.listing import IMAGE_SUFFIXES
-from codistill.files.writing import write_atomic
+from codistill.files.writing import check_writable, write_atomic
+from codistill.imaging.pictures import check_picture
 from codistill.recipes.places import read_run_recipe
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.sources_record import recorded_changes
@@ -143,8 +144,17 @@ def main(argv: list[str]) -> int:
     arguments = parse(argv)
     runs: list[Path] = arguments.run
     out = arguments.out or runs[0] / "report.html"
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder: name a file")
+    if arguments.out is not None or runs[0].is_dir():
+        check_writable(out.parent)
     if all(is_fit_folder(run) for run in runs):
-        report_heads(runs, out, arguments.curves or out.with_name("curves.png"))
+        if arguments.curves and not any(has_log(run) for run in runs):
+            raise ConfigError("--curves would have no effect: none of these heads was fitted in logged steps")
+        curves = arguments.curves or out.with_name("curves.png")
+        check_picture(curves)
+        check_writable(curves.parent)
+        report_heads(runs, out, curves)
     elif len(runs) > 1 or arguments.curves:
         strangers = ", ".join(str(run) for run in runs if not is_fit_folder(run))
         raise ConfigError(

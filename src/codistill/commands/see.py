@@ -81,7 +81,7 @@ def _wanted(perception: Perception, named: Sequence[str], together: bool) -> lis
     Raises:
         ConfigError: if there is no such head, or if it needs `--together` or does not support it.
     """
-    wanted = [perception.known(name) for name in named]
+    wanted = list(dict.fromkeys(perception.known(name) for name in named))
     for name in wanted:
         if perception.together(name) and not together:
             raise ConfigError(f"--want {name}: it sees several images of one place; add --together")

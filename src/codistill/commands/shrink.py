@@ -16,7 +16,7 @@ from codistill.nn.host_memory import keep_freed_memory
 from codistill.student.shrink import Shrunk, shrink
 from codistill.tasks.extraction.images import image_batches
 from codistill.weights.contents import EncoderWeights, StudentWeights
-from codistill.weights.export import write_export
+from codistill.weights.export import check_place, write_export
 
 
 def main(argv: list[str]) -> int:
@@ -26,12 +26,13 @@ def main(argv: list[str]) -> int:
         CodistillError: if encoder or images cannot be read or are unsuitable, or the folder cannot be written.
     """
     arguments = parse(argv)
-    if arguments.out.exists() and not arguments.overwrite:
-        raise ConfigError(f"{arguments.out} exists: give another --out, or --overwrite to replace an export")
+    check_place(arguments.out, overwrite=arguments.overwrite)  # refused before minutes of work
     if arguments.count < 1 or arguments.batch_size < 1:
         raise ConfigError(
             f"--count and --batch-size must be positive; got {arguments.count} and {arguments.batch_size}"
         )
+    if arguments.size is not None and arguments.size < 1:
+        raise ConfigError(f"--size must be 1 or more; got {arguments.size}")
     device = choose_device(arguments.device)
     keep_freed_memory()
     encoder = load_encoder(arguments.encoder)

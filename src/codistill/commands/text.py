@@ -1,5 +1,6 @@
 """`codistill text TOWER --classes FILE --out FILE.npz`: text embeddings, for evaluations that compare with them."""
 
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 from codistill.commands.parsers.text import parse
 from codistill.encoders.text import TextTower, load_text_tower
 from codistill.errors import ConfigError, DataError
+from codistill.files.lines import read_lines
+from codistill.files.writing import check_writable
 from codistill.tasks.text.embeddings import write_class_embeddings
 from codistill.tasks.text.retrieval import write_captions
 
@@ -20,6 +23,9 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--batch-size must be 1 or more; got {arguments.batch_size}")
     if arguments.out.suffix != ".npz":
         raise ConfigError(f"--out must be called *.npz; got {arguments.out}")
+    if arguments.out.is_dir():
+        raise ConfigError(f"--out {arguments.out} is a folder: name a file")
+    check_writable(arguments.out.parent)
     if arguments.captions is not None and arguments.templates is not None:
         raise ConfigError("--templates would have no effect: captions are taken as they are")
     captions = arguments.captions is not None
@@ -78,7 +84,7 @@ def read_rows(path: Path, *, captions: bool = False) -> list[tuple[str, str]]:
         captions: the keys are names of images, which cannot serve as captions, so that every line needs its tab.
 
     Raises:
-        DataError: if the file cannot be read, or is empty, or a key has no words.
+        DataError: if the file cannot be read, or is empty, a key has no words, or a class is named twice.
     """
     rows: list[tuple[str, str]] = []
     for line in _lines(path):
@@ -89,6 +95,12 @@ def read_rows(path: Path, *, captions: bool = False) -> list[tuple[str, str]]:
         if not text.strip(" ;"):
             raise DataError(f"{path}: {key!r} has no words")
         rows.append((key.strip(), text))
+    repeated = [key for key, count in Counter(key for key, _ in rows).items() if count > 1]
+    if repeated and not captions:
+        raise DataError(
+            f"{path}: {repeated[0]!r} stands there more than once: write all words of a class in one line, separated "
+            "by ;"
+        )
     return rows
 
 
@@ -108,11 +120,7 @@ def read_templates(path: Path | None) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    lines = [line.strip() for line in lines if line.strip()]
+    lines = [line.strip() for line in read_lines(path.expanduser()) if line.strip()]
     if not lines:
         raise DataError(f"{path}: is empty")
     return lines

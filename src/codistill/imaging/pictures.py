@@ -84,15 +84,26 @@ def _write_captions(canvas: Image.Image, captions: Sequence[str], width: int) ->
         draw.text((GAP + column * (width + GAP), 3), caption, fill=(30, 30, 30), font=_FONT)
 
 
+def check_picture(path: Path) -> None:
+    """Refuse a path at which no picture can be written, before anything is computed.
+
+    Raises:
+        DataError: if the suffix is not that of a picture, or there is a folder.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise DataError(f"{path}: write pictures as .png, .jpg or .webp")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name a file")
+
+
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a picture; missing folders are created.
 
     Raises:
-        DataError: if the suffix is not that of a picture.
+        DataError: see `check_picture`.
         WriteError: if the file cannot be written.
     """
-    if path.suffix.lower() not in _FORMATS:
-        raise DataError(f"{path}: write pictures as .png, .jpg or .webp")
+    check_picture(path)
     with atomically(path) as temporary:
         picture.save(temporary, _FORMATS[path.suffix.lower()], quality=90)
 

@@ -24,6 +24,9 @@ from codistill.tasks.task import NoOptions, Sight, Subject, Task
 from codistill.weights.known import find_known
 from codistill.weights.shipped import find_shipped, named_head
 
+TAKEN = ("image", "features", "preprocess", "encode", "draw")
+"""What a scene draws besides the answers of heads, and its other stages of time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFacts:
@@ -99,6 +102,10 @@ def open_heads(encoder: str | Path | Source | None, given: Mapping[str, HeadConf
     for name in given:
         if not name.replace("-", "_").isidentifier():
             raise ConfigError(f"a head's name must be a word (letters, digits, - and _); got {name!r}")
+        if name in TAKEN:
+            raise ConfigError(
+                f"a head cannot be called {name!r}, which a scene itself has: give it another name"
+            )
     given = {name: _of_model(name, head) for name, head in given.items()}
     records = {name: _record(head) for name, head in given.items()}
     if isinstance(encoder, (Encoder, Student)):

@@ -1,5 +1,6 @@
 """Run the server: optional warm-up, a warning if other machines can connect, then serve until it is stopped."""
 
+import errno
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -83,9 +84,14 @@ def listen(settings: ServeSettings) -> socket.socket:
         listener.bind((settings.host, settings.port))
     except OSError as error:
         listener.close()
+        of_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        advice = (
+            "an address of this machine with --host"
+            if of_host
+            else "another port with --port (0: any free one)"
+        )
         raise ConfigError(
-            f"{settings.host}:{settings.port} cannot be listened on ({error.strerror or error}). Choose another port "
-            "with --port (0: any free one)."
+            f"{settings.host}:{settings.port} cannot be listened on ({error.strerror or error}). Choose {advice}."
         ) from None
     return listener
 

@@ -25,6 +25,7 @@ from codistill.files.writing import folder_atomically, write_atomic
 from codistill.tasks.card import model_card
 from codistill.tasks.evaluation import METRICS
 from codistill.tasks.probe import probe_encoder, probe_head
+from codistill.tasks.registry import find_task, task_names
 from codistill.tasks.shared.head_files import (
     ENCODER_OF_MODEL,
     FORMAT,
@@ -44,6 +45,8 @@ from codistill.weights.shipped import CARD, HEADS, read_card
 
 LARGEST_FILE = 12_000_000
 """Largest size in bytes of a file that ships with the library."""
+_SCORED = ("split", "images", "unit", "interval", "scores")
+"""What a card takes over from a metrics file."""
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+")
 
 
@@ -117,12 +120,13 @@ def bundle_heads(model: Path, heads: Sequence[BundledHead], *, command: Sequence
         command: the command line, for provenance.
 
     Raises:
-        CheckpointError: if a folder does not hold a model, or not a head.
-        ConfigError: if a head was fitted on another encoder, or a file would be too large to ship.
+        CheckpointError: if a folder does not hold a model, or not a head, or a file is no metrics file.
+        ConfigError: if a head was fitted on another encoder, a file would be too large to ship, two heads are for one
+            task, or scores are of another task.
     """
-    card = read_card(model)
+    card, parts = read_card(model), dict[str, tuple[HeadRecord, dict[str, Tensor]]]()
     own = encoder_fingerprint(load_encoder(model))
-    for head in heads:
+    for head in heads:  # nothing is written before all of them are known to be good
         record = read_record(head.folder)
         said = record.encoder.fingerprint
         differs = "nobody knows on which" if said is None else own.difference(said)
@@ -131,22 +135,28 @@ def bundle_heads(model: Path, heads: Sequence[BundledHead], *, command: Sequence
                 f"{head.folder}: was fitted on another encoder than {model} ({differs}). Fit it on this folder: "
                 f"codistill fit {record.task} --encoder {model} …"
             )
-        folder = model / HEADS / record.task
-        _write_head(folder, record, read_checkpoint(head.folder / TENSORS))
+        if record.task in parts:
+            raise ConfigError(
+                f"{head.folder}: is a second head for {record.task}; a model has one: name one of them"
+            )
+        tensors = read_checkpoint(head.folder / TENSORS)
+        halved = {name: rounded(tensor, name) for name, tensor in tensors.items()}
+        _check_size(head.folder / TENSORS, sum(tensor.nbytes for tensor in halved.values()))
+        parts[record.task] = record, halved
         card["heads"][record.task] = _facts(record, head)
-    _check_sizes(model)
+    for task, (record, halved) in parts.items():
+        _write_head(model / HEADS / task, record, halved)
     _finish(model, card, command)
     return model
 
 
-def _write_head(folder: Path, record: HeadRecord, tensors: Mapping[str, Tensor]) -> None:
+def _write_head(folder: Path, record: HeadRecord, halved: dict[str, Tensor]) -> None:
     features = replace(record.features, encoder=ENCODER_OF_MODEL)
     data = replace(record.data, spec=_without_folders(record.data.spec))
     moved = replace(record, features=features, data=data, place="")
     plain = {"format": FORMAT, "format_version": VERSION, **to_plain(moved)}
     plain["provenance"] = _scrubbed(record.provenance)
     folder.mkdir(parents=True, exist_ok=True)
-    halved = {name: rounded(tensor, name) for name, tensor in tensors.items()}
     write_tensors(folder / TENSORS, halved, {"format": FORMAT})
     write_json(folder / RECORD, plain)
 
@@ -162,7 +172,15 @@ def _facts(record: HeadRecord, head: BundledHead) -> dict[str, Any]:
     }
     if file.is_file():
         metrics = read_json(file)
-        facts |= {key: metrics[key] for key in ("split", "images", "unit", "interval", "scores")}
+        scored = str(metrics.get("task"))
+        if scored not in task_names() or any(key not in metrics for key in _SCORED):
+            raise CheckpointError(f"{file}: is not the metrics file of an evaluation of a head")
+        task = find_task(scored)
+        if record.task not in (task.name, task.heads):
+            raise ConfigError(
+                f"{file}: has scores of {scored}, and {head.folder} is a head for {record.task}"
+            )
+        facts |= {key: metrics[key] for key in _SCORED}
         facts["scored"] = _scrubbed(metrics.get("provenance", {}))
     elif head.metrics is not None:
         raise CheckpointError(f"{file}: no such metrics file")
@@ -187,11 +205,15 @@ def _finish(folder: Path, card: dict[str, Any], command: Sequence[str]) -> None:
 
 def _check_sizes(folder: Path) -> None:
     for path in folder.rglob("*.safetensors"):
-        if path.stat().st_size > LARGEST_FILE:
-            raise ConfigError(
-                f"{path.name} has {path.stat().st_size / 1e6:.1f} MB; files that ship have at most "
-                f"{LARGEST_FILE / 1e6:g} MB. Take a smaller encoder or head."
-            )
+        _check_size(path, path.stat().st_size)
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > LARGEST_FILE:
+        raise ConfigError(
+            f"{path.name} has {size / 1e6:.1f} MB; files that ship have at most {LARGEST_FILE / 1e6:g} MB. Take a "
+            "smaller encoder or head."
+        )
 
 
 def _without_folders(spec: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from codistill.errors import CheckpointError
 from codistill.files.json_files import is_json_object, read_json, write_json
 from codistill.files.tensors import write_tensors
-from codistill.files.writing import folder_atomically
+from codistill.files.writing import check_writable, folder_atomically
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 from codistill.version import __version__
 from codistill.weights.architecture import architecture_fields, check_encoder, config_from_fields
@@ -64,8 +64,7 @@ def write_export(
         CheckpointError: if the folder exists and may not be replaced, or cannot be written.
     """
     folder = Path(folder).expanduser()
-    if folder.exists():
-        _refuse_unless_export(folder, overwrite)
+    check_place(folder, overwrite=overwrite)
     config = describe_export(weights, recipe=recipe, teachers=teachers)
     encoder = weights.encoder if isinstance(weights, StudentWeights) else weights
     with folder_atomically(folder) as building:
@@ -213,6 +212,19 @@ def as_json(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [as_json(item) for item in value]
     return str(value)
+
+
+def check_place(folder: Path, *, overwrite: bool) -> None:
+    """Check that an export can be written: the folder is new, or holds only an export and `overwrite` is set.
+
+    Raises:
+        CheckpointError: if it may not be replaced.
+        ConfigError: if a file is in the place of a folder.
+        WriteError: if the disk or the permissions forbid it.
+    """
+    if folder.exists():
+        _refuse_unless_export(folder, overwrite)
+    check_writable(folder.parent)
 
 
 def _refuse_unless_export(folder: Path, overwrite: bool) -> None:

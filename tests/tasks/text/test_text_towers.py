@@ -11,6 +11,7 @@ from task_toys import class_folder
 
 from codistill.cli import main
 from codistill.commands.text import main as text
+from codistill.commands.text import read_rows, read_templates
 from codistill.encoders.load import load_encoder
 from codistill.encoders.text import HfText, load_text_tower
 from codistill.errors import CheckpointError, ConfigError, DataError, MissingExtraError
@@ -143,6 +144,14 @@ def test_a_line_without_a_caption_is_refused(tmp_path: Path) -> None:
         text(argv)
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    """Windows' editors put one first; it became part of the first class and of the first template."""
+    (tmp_path / "classes.txt").write_text("\ufeffcat\r\nred_dog\tdog\r\n")
+    (tmp_path / "templates.txt").write_text("\ufeff{} in a photo\r\n")
+    assert read_rows(tmp_path / "classes.txt") == [("cat", "cat"), ("red_dog", "dog")]
+    assert read_templates(tmp_path / "templates.txt") == ("{} in a photo",)
+
+
 def test_open_clip_is_called_by_its_own_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Model(torch.nn.Module):
         def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -187,6 +196,14 @@ def test_open_clip_is_called_by_its_own_names(monkeypatch: pytest.MonkeyPatch, t
         ("hf:x", {"c": "cat\t ; "}, ["--classes", "c"], DataError, "'cat' has no words"),
         (
             "hf:x",
+            {"c": "cat\tred\ndog\ncat"},
+            ["--classes", "c"],
+            DataError,
+            "'cat' stands there more than once",
+        ),
+        ("hf:x", {"c": "cat"}, ["--classes", "c", "--out", "c/o.npz"], ConfigError, "c is a file"),
+        (
+            "hf:x",
             {"c": "cat", "t": "a photo"},
             ["--classes", "c", "--templates", "t"],
             DataError,
@@ -209,7 +226,7 @@ def test_what_cannot_be_embedded_is_refused(
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     with pytest.raises(kind, match=error):
-        text([tower, *options, "--out", "o.npz"])
+        text([tower, "--out", "o.npz", *options])
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ add(
 add("--out", type=Path, metavar="DIR", help="folder to make; its name is the model's")
 add("--about", metavar="TEXT", help="the card's text: data, recipe, what it cannot do; @FILE reads it")
 add("--licence", metavar="TEXT", help="of the weights, if not that of E")
-add("--size", type=int, default=112, metavar="PIXELS", help="of the card's computed picture (112)")
+add("--size", type=int, metavar="PIXELS", help="of the card's computed picture (112)")
 add("--no-projectors", action="store_true", help="leave a student's projectors out: the encoder alone")
 add(
     "--head",
