@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from codistill.cli import main
 from codistill.heads.linear.depth import DepthHead, DepthHeadConfig
@@ -63,6 +64,21 @@ def test_a_head_is_scored_again_and_compared_pairwise(evaluation, tmp_path, caps
     assert "equal within ±0.5" in capsys.readouterr().out
     comparison = json.loads((tmp_path / "again" / "metrics.json").read_text())["comparison"]
     assert comparison["difference"]["mean"] == 0.0 and comparison["equal_within_margin"] is True
+
+
+def test_scores_of_a_head_that_was_fitted_again_are_refused(evaluation, tmp_path, capsys):
+    """A fit with other settings replaces the head; the evaluation of the earlier one stays in its folder."""
+    head = shutil.copytree(evaluation / "head", tmp_path / "head")
+    again = ["evaluate", "segmentation", "--head", str(head), *COMPUTING]
+    compared = [*again, "--out", str(tmp_path / "out"), "--against", str(head / "evaluation")]
+    assert main(again) == main(["report", str(head)]) == main(compared) == 0
+    weights = head / "head.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    capsys.readouterr()
+    for argv in (["report", str(head)], compared):
+        assert main(argv) == 2
+        assert f"has scores of another head than the one in {head}" in capsys.readouterr().err
+    assert main(again) == main(["report", str(head)]) == main(compared) == 0
 
 
 def test_other_images_of_the_same_names_are_not_compared_pairwise(evaluation, root, tmp_path, capsys):

@@ -31,6 +31,7 @@ from codistill.tasks.opening import fit_task, open_data, scored_split
 from codistill.tasks.registry import find_task
 from codistill.tasks.shared.head_files import HeadRecord, is_head, read_record
 from codistill.tasks.shared.score_table import read_stored
+from codistill.tasks.shared.scored_head import HEAD_SHA256, head_sha256
 from codistill.tasks.task import Subject, Task, TaskData
 
 
@@ -93,6 +94,7 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     runtime = make_runtime(own, plan.out, command, process)
     model = task.load(plan.subject, test, data)
     model.to(runtime.device)
+    scored = {HEAD_SHA256: head_sha256(plan.subject.head)} if plan.record and plan.subject.head else {}
     with SampleProgress(f"scoring {data.spec} ({data.split})") as progress:
         found = evaluate(
             task,
@@ -102,7 +104,7 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
             pictures=6 if own.pictures is None else own.pictures,
             progress=progress,
         )
-    about: dict[str, Any] = dict(model.describe())
+    about: dict[str, Any] = {**model.describe(), **scored}
     if plan.subject.baseline is not None:
         about["baseline"] = plan.subject.baseline
     about.setdefault("fit", plan.record.fit if plan.record else {})

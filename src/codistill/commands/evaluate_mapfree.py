@@ -15,7 +15,9 @@ from codistill.files.plain import to_plain
 from codistill.files.writing import make_directory
 from codistill.metrics.mapfree_submission import SubmissionScores, score_submission, write_submission
 from codistill.tasks.evaluation import METRICS
+from codistill.tasks.shared.head_files import is_head
 from codistill.tasks.shared.record import write_metrics
+from codistill.tasks.shared.scored_head import HEAD_SHA256, head_sha256
 from codistill.tasks.task import Subject
 from codistill.tasks.two_view.relocalize.mapfree import mapfree_queries, predict_mapfree
 from codistill.tasks.two_view.relocalize.model import open_locator
@@ -46,6 +48,8 @@ def main(argv: list[str]) -> int:
     write_submission(submission, poses)
     print(f"wrote {submission}")
     about = {**model.describe(), "test": to_plain(test)}
+    if own.head is not None and is_head(own.head):
+        about[HEAD_SHA256] = head_sha256(own.head)
     if own.baseline is not None:
         about["baseline"] = own.baseline
     return _score_zip(split, submission, own.out, about, command)
