@@ -5,6 +5,7 @@ For a file of an unknown layout, entries and tensors are listed; it is not an er
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from codistill.commands.inspect_known import known_encoders, known_row, publishe
 from codistill.commands.inspect_program import describe_program
 from codistill.commands.parsers.inspect import parse
 from codistill.encoders.load import KINDS, load_encoder
-from codistill.encoders.options import as_options, split_options, stated_of
+from codistill.encoders.options import STATED, as_options, split_options, stated_of
 from codistill.encoders.published import PUBLISHED
 from codistill.encoders.registry import encoder_names
 from codistill.errors import CheckpointError, ConfigError, unknown_name
@@ -64,6 +65,7 @@ def main(argv: list[str]) -> int:
     """
     arguments = parse(argv)
     if arguments.what is None:
+        _refuse_options("the list of known weights", [] if arguments.num_heads is None else ["num_heads"])
         description = known_encoders()
     else:
         description = describe(
@@ -88,25 +90,59 @@ def describe(
 ) -> dict[str, Any]:
     """Content of a path, known name or other encoder, as plain data; lists of dictionaries become tables."""
     if what.startswith(tuple(KINDS)) or what in encoder_names():
+        _refuse_options(what, [] if num_heads is None else ["num_heads"])
         encoder = load_encoder(what)
         return asdict(encoder.spec) | {"parameters": encoder.num_parameters}
     text, options = (what, {}) if Path(what).expanduser().exists() else split_options(what)
+    options |= as_options(["num_heads"], num_heads=num_heads)
+    path = _path_of(text)
+    told = _known(text) if path is None else _not_weights(path, keys)
+    _refuse_options(text, [name for name in options if told is not None or name not in STATED])
+    if told is not None:
+        return told
+    assert path is not None
+    description = {"path": str(path)} | _describe_weights(path, stated_of(options), keys)
+    if hashed and path.is_file():
+        description |= _hashes(path)
+    return description
+
+
+def _refuse_options(what: str, names: Sequence[str]) -> None:
+    if names:
+        raise ConfigError(
+            f"{', '.join(names)} would have no effect on {what}: weights are shown as they are, and only facts that "
+            f"their file does not state ({', '.join(STATED)}) can be given, for a file on this machine"
+        )
+
+
+def _path_of(text: str) -> Path | None:
+    """The file or folder; for a name, that of a model that ships or of weights on this machine; None if there is none.
+
+    Raises:
+        CheckpointError: for an unknown name.
+    """
     path = Path(text).expanduser()
-    if not path.exists() and (shipped := find_shipped(text)) is not None:
-        path = shipped
-    if not path.exists():
-        known = find_known(text)
-        if known is None and text in PUBLISHED:
-            return published_row(PUBLISHED[text])
-        if known is None:
-            near = unknown_name("weights", text, {*shipped_models(), *KNOWN, *PUBLISHED})
-            raise CheckpointError(f"{text}: no such file or folder, and no known weights. {near}")
-        found = find_local(known)
-        if found is None:
-            return known_row(known) | {
-                "on this machine": f"no (it would go to {cache_folder() / known.filename})"
-            }
-        path = found
+    if path.exists():
+        return path
+    if (shipped := find_shipped(text)) is not None:
+        return shipped
+    known = find_known(text)
+    if known is None and text not in PUBLISHED:
+        near = unknown_name("weights", text, {*shipped_models(), *KNOWN, *PUBLISHED})
+        raise CheckpointError(f"{text}: no such file or folder, and no known weights. {near}")
+    return None if known is None else find_local(known)
+
+
+def _known(text: str) -> dict[str, Any]:
+    """Facts on a known name whose weights are not on this machine."""
+    known = find_known(text)
+    if known is None:
+        return published_row(PUBLISHED[text])
+    return known_row(known) | {"on this machine": f"no (it would go to {cache_folder() / known.filename})"}
+
+
+def _not_weights(path: Path, keys: bool) -> dict[str, Any] | None:
+    """Content of an exported program, data, or a head; None for weights."""
     if path.suffix.lower() in RECORDS and path.is_file():
         return {"path": str(path)} | describe_program(path)
     if (of_data := DATA.get(path.suffix.lower())) and path.is_file():
@@ -116,11 +152,7 @@ def describe(
     if is_fit_folder(path):
         of_head = {"path": str(path)} | describe_head(path)
         return of_head | ({"tensors": _tensor_rows(read_checkpoint(path / TENSORS))} if keys else {})
-    options |= as_options(["num_heads"], num_heads=num_heads)
-    description = {"path": str(path)} | _describe_weights(path, stated_of(options), keys)
-    if hashed and path.is_file():
-        description |= _hashes(path)
-    return description
+    return None
 
 
 def _describe_weights(path: Path, stated: Stated, keys: bool) -> dict[str, Any]:
