@@ -81,6 +81,15 @@ def test_scores_of_a_head_that_was_fitted_again_are_refused(evaluation, tmp_path
     assert main(again) == main(["report", str(head)]) == main(compared) == 0
 
 
+def test_results_never_replace_those_they_are_compared_with(evaluation, capsys):
+    """Without --out, results go to HEAD/evaluation, with which a head's other settings are compared."""
+    before = (evaluation / "metrics.json").read_bytes()
+    argv = ["evaluate", "segmentation", "--head", str(evaluation / "head"), "--upsample", "jbu", *COMPUTING]
+    assert main([*argv, "--against", str(evaluation), "--out", f"{evaluation}/head/.."]) == 2
+    assert f"would replace those in {evaluation}" in capsys.readouterr().err
+    assert (evaluation / "metrics.json").read_bytes() == before
+
+
 def test_other_images_of_the_same_names_are_not_compared_pairwise(evaluation, root, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(root, other)

@@ -77,6 +77,11 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     if own.against is not None:
         read_stored(own.against)
     plan = _planned(task, asked)
+    if own.against is not None and plan.out.resolve() == own.against.resolve():
+        raise ConfigError(
+            f"the results would replace those in {own.against}, with which they are compared: name another folder "
+            "(--out OUT)"
+        )
 
     def say(text: str) -> None:
         if process.is_main:
