@@ -297,6 +297,14 @@ def test_what_is_scored_is_opened_before_anything_is_fitted(tmp_path, capsys, ta
     assert not out.exists()
 
 
+def test_results_need_a_place_before_anything_is_scored(evaluation, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("codistill.commands.evaluate.evaluate", pytest.fail)
+    (tmp_path / "file").touch()
+    argv = ["evaluate", "segmentation", "--head", str(evaluation / "head"), "--out", str(tmp_path / "file")]
+    assert main([*argv, *COMPUTING]) == 2
+    assert "file cannot be a folder for output" in capsys.readouterr().err
+
+
 def test_another_encoder_under_a_head_must_be_asked_for(evaluation, root, tmp_path, capsys):
     picture = next((root / "images" / "val").iterdir())
     again = ["--head", str(evaluation / "head"), "--out", str(tmp_path), "--device", "cpu"]

@@ -18,6 +18,7 @@ from codistill.commands.task_config import make_runtime, resolve_fit, typed_feat
 from codistill.engine.distributed import Process, start_process
 from codistill.errors import CodistillError, ConfigError, StoppedError
 from codistill.files.config import dump_yaml
+from codistill.files.writing import check_writable
 from codistill.metrics.interval import Interval
 from codistill.tasks.evaluation import (
     METRICS,
@@ -77,6 +78,7 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     if own.against is not None:
         read_stored(own.against)
     plan = _planned(task, asked)
+    check_writable(plan.out)
     if own.against is not None and plan.out.resolve() == own.against.resolve():
         raise ConfigError(
             f"the results would replace those in {own.against}, with which they are compared: name another folder "

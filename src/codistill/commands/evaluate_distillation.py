@@ -15,6 +15,7 @@ from codistill.commands.parsers.evaluate_distillation import parse
 from codistill.commands.short_names import short_names
 from codistill.data import SourceConfig, eval_loader, open_source, train_loader
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.writing import check_file
 from codistill.metrics.interval import Interval, bootstrap_mean
 from codistill.recipes.build import build_bank, loader_config
 from codistill.recipes.places import read_run_recipe
@@ -77,6 +78,8 @@ def _with_groups(sources: Sequence[SourceConfig], rules: Sequence[str]) -> tuple
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
     recipe = _recipe_of(arguments.encoder[0])
+    out = arguments.out or Path(arguments.encoder[0]) / "distillation.json"
+    check_file(out)
     teacher = arguments.teacher or recipe.teachers[0].name
     chosen = [config for config in recipe.teachers if config.name == teacher]
     if not chosen:
@@ -104,7 +107,6 @@ def main(argv: list[str]) -> int:
         methods["ridge from pixels and position"] = _intervals(result, sources)
         notes["ridge"] = {"penalty": penalty, "images": arguments.ridge_steps * recipe.loader.batch_size}
     _print(methods, teacher, groups)
-    out = arguments.out or Path(arguments.encoder[0]) / "distillation.json"
     numbers = {
         "task": "distillation",
         "metric": "cosine similarity of patch tokens, standardized, mean over patches, then images",
