@@ -30,6 +30,7 @@ from codistill.tasks.distillation.evaluate import (
 )
 from codistill.tasks.shared.groups import Groups
 from codistill.tasks.shared.record import write_metrics
+from codistill.weights.run import checkpoints
 
 
 def _recipe_of(run: str) -> Recipe:
@@ -37,6 +38,12 @@ def _recipe_of(run: str) -> Recipe:
     if not recipe.held_out_sources:
         raise ConfigError(f"{run}: its recipe holds no images out; train with --held-out NAME,DOMAIN,PATH")
     return recipe
+
+
+def _step_of(run: str) -> int | None:
+    """The step of a run's newest checkpoint, which `load_student` reads."""
+    found = checkpoints(run)
+    return int(found[-1].name.removeprefix("step_")) if found else None
 
 
 def _ridge(recipe: Recipe, reader: TargetReader, steps: int) -> tuple[PerImage, float]:
@@ -94,7 +101,9 @@ def main(argv: list[str]) -> int:
     methods: dict[str, dict[str, Interval]] = {}
     groups = Groups((), "")
     notes: dict[str, Any] = {}
+    steps: dict[str, int | None] = {}
     for run, name in zip(arguments.encoder, names, strict=True):
+        steps[name] = _step_of(run)
         student = load_student(run)
         reader = target_reader(student, bank, teacher)
         held_out = eval_loader(recipe.held_out_sources, loader)
@@ -114,6 +123,7 @@ def main(argv: list[str]) -> int:
         "teacher": teacher,
         "teacher_licence": bank.describe()[0]["licence"],
         "image_size": recipe.image_size,
+        "steps": steps,
         "methods": {name: {s: asdict(v) for s, v in by.items()} for name, by in methods.items()},
         **notes,
     }
