@@ -315,6 +315,10 @@ def test_another_encoder_under_a_head_must_be_asked_for(evaluation, root, tmp_pa
     assert "norm True against False" in " ".join(capsys.readouterr().err.split())
     assert main(["segment", str(picture), *again, "--encoder", ENCODER]) == 0
     assert main(["segment", str(picture), *again, *other, "--other-encoder"]) == 0
+    scored = ["evaluate", "segmentation", *again, "--pictures", "0", "--workers", "0", "--limit", "1"]
+    for more, said in ((["--encoder", ENCODER], None), ([*other, "--other-encoder"], True)):
+        assert main([*scored, *more]) == 0
+        assert json.loads((tmp_path / "metrics.json").read_text()).get("other_encoder") is said
 
 
 def test_pictures_are_refused_where_a_task_draws_none(tmp_path, capsys):

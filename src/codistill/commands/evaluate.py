@@ -114,6 +114,8 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     about: dict[str, Any] = {**model.describe(), **scored}
     if plan.subject.baseline is not None:
         about["baseline"] = plan.subject.baseline
+    if plan.subject.other_encoder:
+        about["other_encoder"] = True
     about.setdefault("fit", plan.record.fit if plan.record else {})
     problem: CodistillError | None = None
     if own.against is not None:
