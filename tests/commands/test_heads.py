@@ -224,6 +224,26 @@ def test_knn_and_linear_from_folder_to_metrics_and_names(tmp_path):
                 assert next(iter(shares)) == name and sum(shares.values()) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_neighbours_of_an_unfinished_fit_do_not_vote(tmp_path, capsys, monkeypatch):
+    """A fit on more images moves the vectors at once, and their classes at its end."""
+    root, head = class_folder(tmp_path / "data"), tmp_path / "knn"
+    fit = ["fit", "knn", "--encoder", "baseline:colour", "--data", f"folder:{root}", "--out", str(head)]
+    fit += ["--vectors.resize", "40", "--vectors.crop", "28", "--neighbours", "1", *COMPUTING]
+    score = ["evaluate", "knn", "--head", str(head), *COMPUTING]
+    assert main(fit) == main(score) == 0
+    more = root / "train" / "blue" / "00.png"
+    shutil.copy(root / "train" / "blue" / "0.png", more)
+    with monkeypatch.context() as patch:
+        patch.setattr("codistill.tasks.classification.bank.encode_pictures", lambda *_, **__: sys.exit(9))
+        with pytest.raises(SystemExit):
+            main(fit)
+    capsys.readouterr()
+    assert main(score) == 2
+    assert "a fit of this head on other images was not finished" in capsys.readouterr().err
+    more.unlink()
+    assert main(fit) == main(score) == 0
+
+
 DATA = ["--encoder", "e", "--data", "folder:/x", "--out", "o"]
 
 
