@@ -164,13 +164,22 @@ def test_a_head_with_wrong_scores_leaves_the_model_as_it_was(
     weights = head / "head.safetensors"
     save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
     facts = {"split": "val", "images": 1, "unit": "image", "interval": "", "scores": {}}
-    files = {"other": {**facts, "task": "depth"}, "stray": {"a": 1}, "few": {"task": "segmentation"}}
+    earlier = {**facts, "task": "segmentation", "head_sha256": "of the head before"}
+    files = {
+        "earlier": earlier,
+        "foreign": {**facts, "task": "segmentation", "other_encoder": True},
+        "other": {**facts, "task": "depth"},
+        "stray": {"a": 1},
+        "few": {"task": "segmentation"},
+    }
     for name, content in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     before = {path: path.read_bytes() for path in moved.rglob("*") if path.is_file()}
     for more, complaint in (
         ((f"{head}={tmp_path / 'none.json'}",), "no such metrics file"),
         ((f"{head}={tmp_path / 'other.json'}",), "has scores of depth"),
+        ((f"{head}={tmp_path / 'earlier.json'}",), "has scores of another head than the one in"),
+        ((f"{head}={tmp_path / 'foreign.json'}",), "has scores with another encoder"),
         ((f"{head}={tmp_path / 'stray.json'}",), "is not the metrics file"),
         ((f"{head}={tmp_path / 'few.json'}",), "is not the metrics file"),
         ((str(head), "--head", str(head)), "a second head for segmentation"),

@@ -228,6 +228,13 @@ def test_errors_say_what_to_do(
     assert text in capsys.readouterr().err
 
 
+def test_a_head_does_not_become_a_run_as_well(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "head.json").write_text("{}")
+    assert main(["distill", "debug", "--out", str(tmp_path)]) == 2
+    assert "holds a head of `codistill fit`. Name another folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["head.json"]
+
+
 @pytest.mark.parametrize(
     ("field", "text"),
     [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from codistill.cli import main
 from codistill.heads.linear.depth import DepthHead, DepthHeadConfig
@@ -63,6 +64,30 @@ def test_a_head_is_scored_again_and_compared_pairwise(evaluation, tmp_path, caps
     assert "equal within ±0.5" in capsys.readouterr().out
     comparison = json.loads((tmp_path / "again" / "metrics.json").read_text())["comparison"]
     assert comparison["difference"]["mean"] == 0.0 and comparison["equal_within_margin"] is True
+
+
+def test_scores_of_a_head_that_was_fitted_again_are_refused(evaluation, tmp_path, capsys):
+    """A fit with other settings replaces the head; the evaluation of the earlier one stays in its folder."""
+    head = shutil.copytree(evaluation / "head", tmp_path / "head")
+    again = ["evaluate", "segmentation", "--head", str(head), *COMPUTING]
+    compared = [*again, "--out", str(tmp_path / "out"), "--against", str(head / "evaluation")]
+    assert main(again) == main(["report", str(head)]) == main(compared) == 0
+    weights = head / "head.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    capsys.readouterr()
+    for argv in (["report", str(head)], compared):
+        assert main(argv) == 2
+        assert f"has scores of another head than the one in {head}" in capsys.readouterr().err
+    assert main(again) == main(["report", str(head)]) == main(compared) == 0
+
+
+def test_results_never_replace_those_they_are_compared_with(evaluation, capsys):
+    """Without --out, results go to HEAD/evaluation, with which a head's other settings are compared."""
+    before = (evaluation / "metrics.json").read_bytes()
+    argv = ["evaluate", "segmentation", "--head", str(evaluation / "head"), "--upsample", "jbu", *COMPUTING]
+    assert main([*argv, "--against", str(evaluation), "--out", f"{evaluation}/head/.."]) == 2
+    assert f"would replace those in {evaluation}" in capsys.readouterr().err
+    assert (evaluation / "metrics.json").read_bytes() == before
 
 
 def test_other_images_of_the_same_names_are_not_compared_pairwise(evaluation, root, tmp_path, capsys):
@@ -199,6 +224,26 @@ def test_knn_and_linear_from_folder_to_metrics_and_names(tmp_path):
                 assert next(iter(shares)) == name and sum(shares.values()) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_neighbours_of_an_unfinished_fit_do_not_vote(tmp_path, capsys, monkeypatch):
+    """A fit on more images moves the vectors at once, and their classes at its end."""
+    root, head = class_folder(tmp_path / "data"), tmp_path / "knn"
+    fit = ["fit", "knn", "--encoder", "baseline:colour", "--data", f"folder:{root}", "--out", str(head)]
+    fit += ["--vectors.resize", "40", "--vectors.crop", "28", "--neighbours", "1", *COMPUTING]
+    score = ["evaluate", "knn", "--head", str(head), *COMPUTING]
+    assert main(fit) == main(score) == 0
+    more = root / "train" / "blue" / "00.png"
+    shutil.copy(root / "train" / "blue" / "0.png", more)
+    with monkeypatch.context() as patch:
+        patch.setattr("codistill.tasks.classification.bank.encode_pictures", lambda *_, **__: sys.exit(9))
+        with pytest.raises(SystemExit):
+            main(fit)
+    capsys.readouterr()
+    assert main(score) == 2
+    assert "a fit of this head on other images was not finished" in capsys.readouterr().err
+    more.unlink()
+    assert main(fit) == main(score) == 0
+
+
 DATA = ["--encoder", "e", "--data", "folder:/x", "--out", "o"]
 
 
@@ -272,6 +317,14 @@ def test_what_is_scored_is_opened_before_anything_is_fitted(tmp_path, capsys, ta
     assert not out.exists()
 
 
+def test_results_need_a_place_before_anything_is_scored(evaluation, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("codistill.commands.evaluate.evaluate", pytest.fail)
+    (tmp_path / "file").touch()
+    argv = ["evaluate", "segmentation", "--head", str(evaluation / "head"), "--out", str(tmp_path / "file")]
+    assert main([*argv, *COMPUTING]) == 2
+    assert "file cannot be a folder for output" in capsys.readouterr().err
+
+
 def test_another_encoder_under_a_head_must_be_asked_for(evaluation, root, tmp_path, capsys):
     picture = next((root / "images" / "val").iterdir())
     again = ["--head", str(evaluation / "head"), "--out", str(tmp_path), "--device", "cpu"]
@@ -282,6 +335,10 @@ def test_another_encoder_under_a_head_must_be_asked_for(evaluation, root, tmp_pa
     assert "norm True against False" in " ".join(capsys.readouterr().err.split())
     assert main(["segment", str(picture), *again, "--encoder", ENCODER]) == 0
     assert main(["segment", str(picture), *again, *other, "--other-encoder"]) == 0
+    scored = ["evaluate", "segmentation", *again, "--pictures", "0", "--workers", "0", "--limit", "1"]
+    for more, said in ((["--encoder", ENCODER], None), ([*other, "--other-encoder"], True)):
+        assert main([*scored, *more]) == 0
+        assert json.loads((tmp_path / "metrics.json").read_text()).get("other_encoder") is said
 
 
 def test_pictures_are_refused_where_a_task_draws_none(tmp_path, capsys):

@@ -103,6 +103,18 @@ def test_what_an_option_asks_for_is_told_or_refused(what: list[str], option: str
         main([*what, option])
 
 
+def test_options_that_nothing_reads_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "world.json").write_text("{}")
+    for argv, name in (
+        (["--num-heads", "3"], "num_heads"),
+        (["random:vit_tiny", "--num-heads", "3"], "num_heads"),
+        ([str(tmp_path), "--num-heads", "3"], "num_heads"),
+        (["dune-tiny,window=4"], "window"),
+    ):
+        with pytest.raises(ConfigError, match=f"{name} would have no effect on"):
+            main(argv)
+
+
 def test_manifests_and_shards(tmp_path, capsys) -> None:
     pq.write_table(pa.table({"folder": ["a", "b"], "file": ["1.jpg", "2.jpg"]}), tmp_path / "list.parquet")
     described = said_json(capsys, tmp_path / "list.parquet")

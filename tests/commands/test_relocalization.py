@@ -85,6 +85,20 @@ def test_no_motion_on_a_mapfree_folder_is_as_wrong_as_the_cameras_moved(mapfree,
     assert scores["pose_precision"] == pytest.approx(1 / 3) and scores["median_rotation"] == 0.0
 
 
+def test_withheld_poses_are_not_scored(mapfree, tmp_path, capsys):
+    """Of a test scene the reference's pose is known alone, which no query, not even seq1/frame_00000, has."""
+    for path in mapfree.glob("val/*/poses.txt"):
+        path.write_text(
+            path.read_text().splitlines()[0] + "\nseq1/frame_00000.jpg nan nan nan nan nan nan nan\n"
+        )
+    words = ["evaluate", "mapfree", "--data", str(mapfree), "--out", str(tmp_path / "out")]
+    assert main([*words, "--baseline", "none"]) == 0
+    assert "not scored" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["submission.zip"]
+    assert main([*words, "--submission", str(tmp_path / "out" / "submission.zip")]) == 2
+    assert "the poses of all queries are withheld" in capsys.readouterr().err
+
+
 def test_a_submission_without_poses_has_no_medians(mapfree, tmp_path):
     with zipfile.ZipFile(tmp_path / "empty.zip", "w") as file:
         for scene in ("s00460", "s00461"):

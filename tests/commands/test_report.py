@@ -65,6 +65,7 @@ def test_page_is_self_contained(run: Path, capsys: pytest.CaptureFixture[str]) -
     assert "<script" not in page
     assert not re.search(r"""(src|href)=["']?https?:""", page)
     assert "Evaluation: distillation" in page
+    assert f"{run.name} after step 6" in page  # the run may be trained further, and its evaluation stays
     assert "ridge from pixels and position" in page
 
 

@@ -59,6 +59,8 @@ def test_errors() -> None:
         SharingConfig(mode="ful")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="mode generic"):
         SharingConfig(shared_sources=("a",))
+    with pytest.raises(ConfigError, match="shared_sources are several names"):  # "a" is a part of "in19k,a"
+        SharingConfig(mode="generic", shared_sources="in19k,a")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"source\(s\) cats would teach no one and teacher\(s\) hmr"):
         check_sharing(
             SharingConfig(mode="none"), TEACHERS, {"photos": "generic", "rooms": "3d", "cats": "cats"}

@@ -39,6 +39,8 @@ def test_tokens_are_the_last_map_and_its_mean(name: str) -> None:
     assert torch.equal(patches, tokens.patches) and torch.equal(cls, tokens.cls)
     with pytest.raises(ValueError, match="gives its last map alone"):
         encoder.intermediate(images, [1])
+    with pytest.raises(ValueError, match=r"blocks are a list of numbers, such as \[-1\]; got 1"):
+        encoder.intermediate(images, 1)  # type: ignore[arg-type]
 
 
 def test_what_no_token_depends_on_is_named() -> None:

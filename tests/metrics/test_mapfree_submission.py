@@ -146,9 +146,12 @@ def test_withheld_truth_is_no_warning(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "poses.txt").write_text("seq1/frame_00000.jpg 0 0 0 0 0 0 0\n")
     (folder / "intrinsics.txt").write_text("seq1/frame_00000.jpg 590 590 270 360 540 720\n")
-    write_submission(tmp_path / "out.zip", {"s00525": []})
+    write_submission(tmp_path / "out.zip", {"s00525": [], "s00526": []})
+    with pytest.raises(DataError, match="the poses of all queries are withheld"):
+        score_submission(tmp_path / "test", tmp_path / "out.zip")
+    make_scene(tmp_path / "test", "s00526", range(5))
     found = score_submission(tmp_path / "test", tmp_path / "out.zip")
-    assert found.scores.frames == 0 and not found.warnings
+    assert found.scores.frames == 1 and not found.warnings
 
 
 def test_intrinsics_take_the_size_of_the_last_line(tmp_path: Path) -> None:

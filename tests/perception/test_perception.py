@@ -224,6 +224,18 @@ def test_what_is_asked_wrongly(heads: dict[str, Path], tmp_path: Path) -> None:
         _ = Perception(ENCODER, two, device="cpu")(photo()).depth
 
 
+def test_a_single_name_is_a_name_and_not_its_letters(heads: dict[str, Path]) -> None:
+    perception = Perception(ENCODER, {"depth": heads["depth"]}, device="cpu")
+    assert "depth" in perception(photo(), want="depth").seconds
+    scene = perception(photo(), names="ab")
+    scene.compute("depth")
+    assert scene.names == ("ab",) and "depth" in scene.seconds
+    with pytest.raises(ConfigError, match="1 names for 2 images"):
+        perception([photo(), photo()], names="ab")
+    with pytest.raises(ConfigError, match="heads are given by the name of their answers"):
+        Perception(ENCODER, [heads["depth"]], device="cpu")  # type: ignore[arg-type]
+
+
 def test_blocks_of_an_encoder_without_them_are_refused(tmp_path: Path) -> None:
     """By the head's fit already; a perception says which head."""
     folder = dense_head(tmp_path / "head", "normals", FeatureConfig(encoder="baseline:colour"))

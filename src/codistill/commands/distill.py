@@ -21,6 +21,7 @@ from codistill.commands.distill_options import (
     typed_fields,
 )
 from codistill.commands.help_fields import separate_entries
+from codistill.commands.inspect_head import is_fit_folder
 from codistill.commands.parsers.distill import parse
 from codistill.commands.world_ready import ensure_world
 from codistill.data import SourceConfig
@@ -129,9 +130,12 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
     """Train a resolved recipe to its end and write the export.
 
     Raises:
+        ConfigError: if something in the recipe cannot be used, or the folder holds a head.
         StoppedError: if it stopped on request.
     """
     refuse_file(out)
+    if is_fit_folder(out):
+        raise ConfigError(f"{out} holds a head of `codistill fit`. Name another folder for the run (--out).")
     recipe = at_home(recipe)
     with start_process(device=device) as process:
         process.on_main(lambda: ensure_world(recipe, console))

@@ -18,6 +18,7 @@ from codistill.commands.task_config import make_runtime, resolve_fit, typed_feat
 from codistill.engine.distributed import Process, start_process
 from codistill.errors import CodistillError, ConfigError, StoppedError
 from codistill.files.config import dump_yaml
+from codistill.files.writing import check_writable
 from codistill.metrics.interval import Interval
 from codistill.tasks.evaluation import (
     METRICS,
@@ -31,6 +32,7 @@ from codistill.tasks.opening import fit_task, open_data, scored_split
 from codistill.tasks.registry import find_task
 from codistill.tasks.shared.head_files import HeadRecord, is_head, read_record
 from codistill.tasks.shared.score_table import read_stored
+from codistill.tasks.shared.scored_head import HEAD_SHA256, head_sha256
 from codistill.tasks.task import Subject, Task, TaskData
 
 
@@ -76,6 +78,12 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     if own.against is not None:
         read_stored(own.against)
     plan = _planned(task, asked)
+    check_writable(plan.out)
+    if own.against is not None and plan.out.resolve() == own.against.resolve():
+        raise ConfigError(
+            f"the results would replace those in {own.against}, with which they are compared: name another folder "
+            "(--out OUT)"
+        )
 
     def say(text: str) -> None:
         if process.is_main:
@@ -93,6 +101,7 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
     runtime = make_runtime(own, plan.out, command, process)
     model = task.load(plan.subject, test, data)
     model.to(runtime.device)
+    scored = {HEAD_SHA256: head_sha256(plan.subject.head)} if plan.record and plan.subject.head else {}
     with SampleProgress(f"scoring {data.spec} ({data.split})") as progress:
         found = evaluate(
             task,
@@ -102,9 +111,11 @@ def _run(task: Task, asked: Asked, test: Any, command: list[str], process: Proce
             pictures=6 if own.pictures is None else own.pictures,
             progress=progress,
         )
-    about: dict[str, Any] = dict(model.describe())
+    about: dict[str, Any] = {**model.describe(), **scored}
     if plan.subject.baseline is not None:
         about["baseline"] = plan.subject.baseline
+    if plan.subject.other_encoder:
+        about["other_encoder"] = True
     about.setdefault("fit", plan.record.fit if plan.record else {})
     problem: CodistillError | None = None
     if own.against is not None:

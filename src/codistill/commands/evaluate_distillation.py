@@ -15,6 +15,7 @@ from codistill.commands.parsers.evaluate_distillation import parse
 from codistill.commands.short_names import short_names
 from codistill.data import SourceConfig, eval_loader, open_source, train_loader
 from codistill.errors import ConfigError, unknown_name
+from codistill.files.writing import check_file
 from codistill.metrics.interval import Interval, bootstrap_mean
 from codistill.recipes.build import build_bank, loader_config
 from codistill.recipes.places import read_run_recipe
@@ -29,6 +30,7 @@ from codistill.tasks.distillation.evaluate import (
 )
 from codistill.tasks.shared.groups import Groups
 from codistill.tasks.shared.record import write_metrics
+from codistill.weights.run import checkpoints
 
 
 def _recipe_of(run: str) -> Recipe:
@@ -36,6 +38,12 @@ def _recipe_of(run: str) -> Recipe:
     if not recipe.held_out_sources:
         raise ConfigError(f"{run}: its recipe holds no images out; train with --held-out NAME,DOMAIN,PATH")
     return recipe
+
+
+def _step_of(run: str) -> int | None:
+    """The step of a run's newest checkpoint, which `load_student` reads."""
+    found = checkpoints(run)
+    return int(found[-1].name.removeprefix("step_")) if found else None
 
 
 def _ridge(recipe: Recipe, reader: TargetReader, steps: int) -> tuple[PerImage, float]:
@@ -77,6 +85,8 @@ def _with_groups(sources: Sequence[SourceConfig], rules: Sequence[str]) -> tuple
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
     recipe = _recipe_of(arguments.encoder[0])
+    out = arguments.out or Path(arguments.encoder[0]) / "distillation.json"
+    check_file(out)
     teacher = arguments.teacher or recipe.teachers[0].name
     chosen = [config for config in recipe.teachers if config.name == teacher]
     if not chosen:
@@ -91,7 +101,9 @@ def main(argv: list[str]) -> int:
     methods: dict[str, dict[str, Interval]] = {}
     groups = Groups((), "")
     notes: dict[str, Any] = {}
+    steps: dict[str, int | None] = {}
     for run, name in zip(arguments.encoder, names, strict=True):
+        steps[name] = _step_of(run)
         student = load_student(run)
         reader = target_reader(student, bank, teacher)
         held_out = eval_loader(recipe.held_out_sources, loader)
@@ -104,7 +116,6 @@ def main(argv: list[str]) -> int:
         methods["ridge from pixels and position"] = _intervals(result, sources)
         notes["ridge"] = {"penalty": penalty, "images": arguments.ridge_steps * recipe.loader.batch_size}
     _print(methods, teacher, groups)
-    out = arguments.out or Path(arguments.encoder[0]) / "distillation.json"
     numbers = {
         "task": "distillation",
         "metric": "cosine similarity of patch tokens, standardized, mean over patches, then images",
@@ -112,6 +123,7 @@ def main(argv: list[str]) -> int:
         "teacher": teacher,
         "teacher_licence": bank.describe()[0]["licence"],
         "image_size": recipe.image_size,
+        "steps": steps,
         "methods": {name: {s: asdict(v) for s, v in by.items()} for name, by in methods.items()},
         **notes,
     }

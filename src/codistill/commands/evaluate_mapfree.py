@@ -1,4 +1,7 @@
-"""`codistill evaluate mapfree`: localize Map-free's queries, and score the submission as the benchmark does."""
+"""`codistill evaluate mapfree`: localize Map-free's queries, and score the submission as the benchmark does.
+
+Scenes whose poses are withheld (the test split) give a submission alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,9 +16,16 @@ from codistill.commands.progress_bar import SampleProgress
 from codistill.commands.task_config import make_runtime, typed_features
 from codistill.files.plain import to_plain
 from codistill.files.writing import make_directory
-from codistill.metrics.mapfree_submission import SubmissionScores, score_submission, write_submission
+from codistill.metrics.mapfree_submission import (
+    SubmissionScores,
+    knows_queries,
+    score_submission,
+    write_submission,
+)
 from codistill.tasks.evaluation import METRICS
+from codistill.tasks.shared.head_files import is_head
 from codistill.tasks.shared.record import write_metrics
+from codistill.tasks.shared.scored_head import HEAD_SHA256, head_sha256
 from codistill.tasks.task import Subject
 from codistill.tasks.two_view.relocalize.mapfree import mapfree_queries, predict_mapfree
 from codistill.tasks.two_view.relocalize.model import open_locator
@@ -45,7 +55,12 @@ def main(argv: list[str]) -> int:
     submission = own.out / "submission.zip"
     write_submission(submission, poses)
     print(f"wrote {submission}")
+    if not knows_queries(split):
+        print(f"not scored: {split} withholds the poses of its queries; the benchmark scores the submission")
+        return 0
     about = {**model.describe(), "test": to_plain(test)}
+    if own.head is not None and is_head(own.head):
+        about[HEAD_SHA256] = head_sha256(own.head)
     if own.baseline is not None:
         about["baseline"] = own.baseline
     return _score_zip(split, submission, own.out, about, command)

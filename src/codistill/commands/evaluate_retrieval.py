@@ -7,6 +7,7 @@ import torch
 from codistill.commands.parsers.evaluate_retrieval import parse
 from codistill.engine.distributed import choose_device
 from codistill.errors import ConfigError, DataError
+from codistill.files.writing import check_file
 from codistill.metrics.interval import bootstrap_mean
 from codistill.tasks.classification.bank import ImageVectors, encode_pictures
 from codistill.tasks.shared.pictures import FilePicture, in_batches
@@ -19,6 +20,7 @@ def main(argv: list[str]) -> int:
     arguments = parse(argv)
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch-size must be 1 or more; got {arguments.batch_size}")
+    check_file(arguments.out)
     vectors = ImageVectors(kind="cls", resize=arguments.resize, crop=arguments.crop)
     captions = read_captions(arguments.captions)
     paths = [arguments.images / name for name in captions.names]

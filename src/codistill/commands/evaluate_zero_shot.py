@@ -7,6 +7,7 @@ import torch
 from codistill.commands.parsers.evaluate_zero_shot import parse
 from codistill.engine.distributed import choose_device
 from codistill.errors import ConfigError
+from codistill.files.writing import check_file
 from codistill.metrics.classification import hits_at
 from codistill.metrics.interval import bootstrap_mean
 from codistill.tasks.classification.bank import ImageVectors, encode_pictures
@@ -24,6 +25,7 @@ def main(argv: list[str]) -> int:
     arguments = parse(argv)
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch-size must be 1 or more; got {arguments.batch_size}")
+    check_file(arguments.out)
     vectors = ImageVectors(kind="cls", resize=arguments.resize, crop=arguments.crop)
     data = open_split(LAYOUTS, arguments.data, arguments.split)
     check_images(data, False)

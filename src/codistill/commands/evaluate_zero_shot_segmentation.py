@@ -5,6 +5,7 @@ import sys
 from codistill.commands.parsers.evaluate_zero_shot_segmentation import parse
 from codistill.commands.progress_bar import SampleProgress
 from codistill.engine.distributed import choose_device
+from codistill.files.writing import check_writable
 from codistill.tasks.dense.segmentation.model import SegmentationTest, Segmenter
 from codistill.tasks.dense.segmentation.task import TASK, score_segmenter
 from codistill.tasks.evaluation import evaluate, write_evaluation
@@ -16,6 +17,7 @@ from codistill.tasks.text.space import TextSide, image_side
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
+    check_writable(arguments.out)
     test = SegmentationTest(
         scales=tuple(arguments.scales), mirror=arguments.mirror, upsample=arguments.upsample
     )

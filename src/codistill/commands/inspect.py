@@ -5,22 +5,22 @@ For a file of an unknown layout, entries and tensors are listed; it is not an er
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from codistill.commands.inspect_data import describe_manifest, describe_shard
 from codistill.commands.inspect_folders import describe_folder
 from codistill.commands.inspect_head import describe_head, is_fit_folder
 from codistill.commands.inspect_known import known_encoders, known_row, published_row
 from codistill.commands.inspect_program import describe_program
+from codistill.commands.inspect_tables import show
 from codistill.commands.parsers.inspect import parse
 from codistill.encoders.load import KINDS, load_encoder
-from codistill.encoders.options import as_options, split_options, stated_of
+from codistill.encoders.options import STATED, as_options, split_options, stated_of
 from codistill.encoders.published import PUBLISHED
 from codistill.encoders.registry import encoder_names
 from codistill.errors import CheckpointError, ConfigError, unknown_name
@@ -41,18 +41,7 @@ from codistill.weights.shipped import find_shipped, shipped_models
 from codistill.weights.state import StateDict
 from codistill.weights.stated import Stated
 
-WRAPPED = ("heads", "licence")
-"""Columns of tables whose text may wrap."""
-
 MAX_GROUPS = 12
-NOT_IN_TABLES = {
-    "models that ship": ("path",),
-    "known weights": ("url", "sha256", "also called"),
-    "published encoders, by timm": ("encoder", "homepage", "tokens.cls"),
-    "teachers": ("encoder", "patch_size"),
-}
-"""Entries that only --json prints."""
-
 DATA = {".parquet": describe_manifest, ".arrow": describe_manifest, ".tar": describe_shard}
 
 
@@ -64,6 +53,7 @@ def main(argv: list[str]) -> int:
     """
     arguments = parse(argv)
     if arguments.what is None:
+        _refuse_options("the list of known weights", [] if arguments.num_heads is None else ["num_heads"])
         description = known_encoders()
     else:
         description = describe(
@@ -88,25 +78,59 @@ def describe(
 ) -> dict[str, Any]:
     """Content of a path, known name or other encoder, as plain data; lists of dictionaries become tables."""
     if what.startswith(tuple(KINDS)) or what in encoder_names():
+        _refuse_options(what, [] if num_heads is None else ["num_heads"])
         encoder = load_encoder(what)
         return asdict(encoder.spec) | {"parameters": encoder.num_parameters}
     text, options = (what, {}) if Path(what).expanduser().exists() else split_options(what)
+    options |= as_options(["num_heads"], num_heads=num_heads)
+    path = _path_of(text)
+    told = _known(text) if path is None else _not_weights(path, keys)
+    _refuse_options(text, [name for name in options if told is not None or name not in STATED])
+    if told is not None:
+        return told
+    assert path is not None
+    description = {"path": str(path)} | _describe_weights(path, stated_of(options), keys)
+    if hashed and path.is_file():
+        description |= _hashes(path)
+    return description
+
+
+def _refuse_options(what: str, names: Sequence[str]) -> None:
+    if names:
+        raise ConfigError(
+            f"{', '.join(names)} would have no effect on {what}: weights are shown as they are, and only facts that "
+            f"their file does not state ({', '.join(STATED)}) can be given, for a file on this machine"
+        )
+
+
+def _path_of(text: str) -> Path | None:
+    """The file or folder; for a name, that of a model that ships or of weights on this machine; None if there is none.
+
+    Raises:
+        CheckpointError: for an unknown name.
+    """
     path = Path(text).expanduser()
-    if not path.exists() and (shipped := find_shipped(text)) is not None:
-        path = shipped
-    if not path.exists():
-        known = find_known(text)
-        if known is None and text in PUBLISHED:
-            return published_row(PUBLISHED[text])
-        if known is None:
-            near = unknown_name("weights", text, {*shipped_models(), *KNOWN, *PUBLISHED})
-            raise CheckpointError(f"{text}: no such file or folder, and no known weights. {near}")
-        found = find_local(known)
-        if found is None:
-            return known_row(known) | {
-                "on this machine": f"no (it would go to {cache_folder() / known.filename})"
-            }
-        path = found
+    if path.exists():
+        return path
+    if (shipped := find_shipped(text)) is not None:
+        return shipped
+    known = find_known(text)
+    if known is None and text not in PUBLISHED:
+        near = unknown_name("weights", text, {*shipped_models(), *KNOWN, *PUBLISHED})
+        raise CheckpointError(f"{text}: no such file or folder, and no known weights. {near}")
+    return None if known is None else find_local(known)
+
+
+def _known(text: str) -> dict[str, Any]:
+    """Facts on a known name whose weights are not on this machine."""
+    known = find_known(text)
+    if known is None:
+        return published_row(PUBLISHED[text])
+    return known_row(known) | {"on this machine": f"no (it would go to {cache_folder() / known.filename})"}
+
+
+def _not_weights(path: Path, keys: bool) -> dict[str, Any] | None:
+    """Content of an exported program, data, or a head; None for weights."""
     if path.suffix.lower() in RECORDS and path.is_file():
         return {"path": str(path)} | describe_program(path)
     if (of_data := DATA.get(path.suffix.lower())) and path.is_file():
@@ -116,11 +140,7 @@ def describe(
     if is_fit_folder(path):
         of_head = {"path": str(path)} | describe_head(path)
         return of_head | ({"tensors": _tensor_rows(read_checkpoint(path / TENSORS))} if keys else {})
-    options |= as_options(["num_heads"], num_heads=num_heads)
-    description = {"path": str(path)} | _describe_weights(path, stated_of(options), keys)
-    if hashed and path.is_file():
-        description |= _hashes(path)
-    return description
+    return None
 
 
 def _describe_weights(path: Path, stated: Stated, keys: bool) -> dict[str, Any]:
@@ -230,59 +250,3 @@ def _hashes(path: Path) -> dict[str, Any]:
     found = file_sha256(path)
     same = [known.name for known in KNOWN.values() if known.sha256 == found]
     return {"sha256": found, "published file": same[0] if same else "none with this SHA-256"}
-
-
-def show(description: dict[str, Any], console: Console) -> None:
-    """Print plain values as one table of two columns, and each list of dictionaries as a further table."""
-    facts = Table(show_header=False, box=None, pad_edge=False)
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
-    tables = []
-    for key, value in description.items():
-        if key == "config" or value in (None, "", {}, [], ()):
-            continue
-        if key == "recipe" and isinstance(value, dict):
-            value = _recipe_text(value)
-        if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
-            tables.append(_rows_table(key, list(value)))
-        else:
-            facts.add_row(key, escape(_as_text(value)))
-    console.print(facts)
-    for table in tables:
-        console.print(table)
-
-
-def _rows_table(title: str, rows: list[dict[str, Any]]) -> Table:
-    """Convert rows to a table with the licence as the last column; only it and the list of heads may wrap."""
-    hidden = NOT_IN_TABLES.get(title, ())
-    columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in hidden]
-    columns.sort(key=lambda column: column == "licence")
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        wrapped = column in WRAPPED
-        table.add_column(
-            column, no_wrap=not wrapped, overflow="fold", min_width=20 if column == "heads" else None
-        )
-    for row in rows:
-        table.add_row(*(escape(_as_text(row.get(column, ""))) for column in columns))
-    return table
-
-
-def _recipe_text(recipe: dict[str, Any]) -> str:
-    """Text of a recipe's top-level values; with all parts it would fill pages."""
-    own = {
-        key: value for key, value in recipe.items() if isinstance(value, (str, int, float)) and value != ""
-    }
-    return f"{_as_text(own)} (--json says all of it)"
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_as_text(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_as_text(item) for item in value)
-    return str(value)

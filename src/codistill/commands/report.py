@@ -86,7 +86,9 @@ def _metrics_tables(run: Path, page: Page) -> None:
         if not isinstance(numbers, dict) or "methods" not in numbers:
             continue
         page.heading(f"Evaluation: {numbers.get('task', path.stem)}")
-        page.text(f"{numbers.get('metric', '')}; {numbers.get('interval', '')}")
+        steps = {name: step for name, step in numbers.get("steps", {}).items() if step is not None}
+        after = ", ".join(f"{name} after step {step}" for name, step in steps.items())
+        page.text("; ".join(filter(None, (numbers.get("metric"), numbers.get("interval"), after))))
         sources = list(next(iter(numbers["methods"].values())))
         rows = [
             (name, *(shown_score(v) for v in by_source.values()))

@@ -23,6 +23,7 @@ from codistill.files.writing import write_atomic
 from codistill.tasks.results_table import result_kind, results_rows, shown_score, table_words
 from codistill.tasks.shared.head_files import is_head, read_record
 from codistill.tasks.shared.head_fit import RUN
+from codistill.tasks.shared.scored_head import check_scored
 
 _NOT_TERMS = ("step", *OWN_METRICS, "Conf1_std", "Conf2_std")
 _COLUMNS = 3
@@ -99,12 +100,15 @@ def report_heads(folders: Sequence[Path], out: Path, curves: Path) -> None:
 
     Raises:
         ConfigError: if two heads have the same name, or the heads are of different tasks.
-        CheckpointError, DataError: if a folder cannot be read.
+        CheckpointError, DataError: if a folder cannot be read, or has scores of a head that was fitted again since.
     """
     mpl.use("Agg")
     heads = {folder.name: folder for folder in folders}
     if len(heads) != len(folders):
         raise ConfigError("two heads have the same folder name, which is what lines are called: rename one")
+    for folder in folders:
+        for path in sorted(folder.glob("*/metrics.json")):
+            check_scored(path, folder)
     page = Page(title=", ".join(heads), lead="fitted heads")
     facts = [_facts(folder) for folder in folders if is_head(folder)]
     tasks = {fact[1] for fact in facts}

@@ -48,6 +48,11 @@ class SharingConfig:
                 f"shared_sources only means something with mode generic; the mode is {self.mode!r}"
             )
 
+        if isinstance(self.shared_sources, str):
+            raise ConfigError(
+                f"shared_sources are several names, ({self.shared_sources!r},); got the text {self.shared_sources!r}"
+            )
+
     def teaches(self, teacher_domain: Domain, image_domain: Domain, source: str) -> bool:
         """Whether a teacher teaches an image, by the domains of both and the image's source."""
         if self.mode == "full" or teacher_domain == image_domain:

@@ -93,8 +93,14 @@ class Encoder(FamiliarNames, nn.Module, ABC):
     def intermediate(
         self, images: Float[Tensor, "batch 3 row column"], blocks: Sequence[int], norm: bool = True
     ) -> list[Tokens]:
-        """Tokens after chosen blocks (0-based, negative from the end) of ImageNet-normalized images."""
+        """Tokens after chosen blocks (0-based, negative from the end) of ImageNet-normalized images.
+
+        Raises:
+            ValueError: for images of a wrong shape or dtype, or blocks that are no list of numbers, or do not exist.
+        """
         self._check(images)
+        if isinstance(blocks, (int, str)):
+            raise ValueError(f"blocks are a list of numbers, such as [-1]; got {blocks!r}")
         return self.encode_blocks(self.own_normalization(images), blocks, norm)
 
     def apply_norm(self, tokens: Tokens) -> Tokens:

@@ -90,6 +90,18 @@ def check_writable(folder: Path) -> None:
         remove_quietly(trial)
 
 
+def check_file(path: Path) -> None:
+    """Check, before anything is computed, that a file can be written.
+
+    Raises:
+        ConfigError: if it is a folder, or below a file.
+        WriteError: if the disk or the permissions forbid it.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: name a file")
+    check_writable(path.parent)
+
+
 def make_directory(path: Path) -> None:
     """Create a folder and its parents.
 

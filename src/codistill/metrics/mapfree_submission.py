@@ -162,6 +162,19 @@ def write_submission(path: str | Path, scenes: Mapping[str, Iterable[SubmittedPo
             archive.writestr(f"pose_{scene}.txt", "".join(lines))
 
 
+def knows_queries(dataset: Path) -> bool:
+    """Whether the pose of any query is known; the benchmark withholds those of its test scenes.
+
+    Raises:
+        DataError: if a file cannot be read.
+    """
+    for path in sorted(dataset.glob("*/poses.txt")):
+        queries = (line for line in _lines(path) if not line.startswith("seq0/"))
+        if read_poses(queries, str(path), with_confidence=False)[0]:
+            return True
+    return False
+
+
 def score_submission(
     dataset: str | Path, submission: str | Path, thresholds: tuple[float, ...] = VCRE_THRESHOLDS
 ) -> SubmissionScores:
@@ -173,13 +186,18 @@ def score_submission(
         thresholds: thresholds on the VCRE, pixels.
 
     Raises:
-        DataError: if either cannot be read.
+        DataError: if either cannot be read, or the poses of the queries are withheld.
     """
     dataset, submission = Path(dataset), Path(submission)
     names = sorted(folder.name for folder in dataset.glob("*") if (folder / "poses.txt").is_file())
     if not names:
         raise DataError(
             f"{dataset}: holds no scene (a folder with poses.txt and intrinsics.txt). Name the split, e.g. ROOT/val."
+        )
+    if not knows_queries(dataset):  # the reference's own pose would be taken for that of seq1/frame_00000
+        raise DataError(
+            f"{dataset}: the poses of all queries are withheld, as in the benchmark's test split, so nothing can be "
+            "scored here: send the submission to the benchmark, or score another split"
         )
     submitted = _read_submission(submission)
     warnings = [

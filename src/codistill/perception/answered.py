@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from codistill.encoders.states import TokenState
 from codistill.errors import ConfigError, unknown_name
 from codistill.nn.precision import Precision, autocast
-from codistill.perception.images import Picture
+from codistill.perception.images import Picture, as_names
 from codistill.perception.lazy import PerImage, timed
 from codistill.perception.opening import OpenHead
 from codistill.tasks.shared.seen import Answer, Seen
@@ -85,14 +85,14 @@ class Answered:
             self.compute((name,), images=(index,))
         return self._answers[name, index]
 
-    def compute(self, wanted: Sequence[str], *, images: Sequence[int] | None = None) -> None:
+    def compute(self, wanted: str | Sequence[str], *, images: Sequence[int] | None = None) -> None:
         """Compute the answers of some heads now; answers that exist are not computed again.
 
         Args:
-            wanted: names of the heads.
+            wanted: name or names of the heads.
             images: indices of the images; None: all.
         """
-        for name in wanted:
+        for name in as_names(wanted):
             head = self._head(name)
             if head.sight.together:
                 if (name, 0) not in self._answers:

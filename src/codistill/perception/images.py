@@ -33,10 +33,15 @@ class Picture:
     focal: float | None = None
 
 
+def as_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Names that are given as several, or as one."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def read_pictures(
     images: ImageLike | Sequence[ImageLike],
     focal: float | Sequence[float | None] | None = None,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
 ) -> list[Picture]:
     """Read images that are given as paths, bytes of files, PIL images, or arrays.
 
@@ -60,9 +65,9 @@ def read_pictures(
         raise ConfigError(f"{len(focals)} focal lengths for {len(listed)} images: give one, or one for each")
     if any(value is not None and not 0 < value < math.inf for value in focals):
         raise ConfigError(f"focal lengths must be positive numbers of pixels; got {focals}")
-    if names is not None and len(names) != len(listed):
-        raise ConfigError(f"{len(names)} names for {len(listed)} images: give one for each")
-    called: Sequence[str | None] = [None] * len(listed) if names is None else names
+    called: Sequence[str | None] = [None] * len(listed) if names is None else as_names(names)
+    if len(called) != len(listed):
+        raise ConfigError(f"{len(called)} names for {len(listed)} images: give one for each")
     given = enumerate(zip(listed, focals, called, strict=True), start=1)
     return [_picture(image, value, name, number) for number, (image, value, name) in given]
 

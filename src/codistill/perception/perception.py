@@ -15,7 +15,7 @@ from codistill.engine.distributed import choose_device
 from codistill.errors import ConfigError, unknown_name
 from codistill.nn.precision import Precision, autocast
 from codistill.perception.config import HeadConfig, PerceptionConfig, read_config
-from codistill.perception.images import Picture, encoder_input, read_pictures, seen_size
+from codistill.perception.images import Picture, as_names, encoder_input, read_pictures, seen_size
 from codistill.perception.lazy import timed
 from codistill.perception.opening import HeadFacts, open_heads
 from codistill.perception.pretrained import find_pretrained
@@ -65,6 +65,10 @@ class Perception:
         precision: Precision = "auto",
         about: str = "",
     ) -> None:
+        if heads is not None and not isinstance(heads, Mapping):
+            raise ConfigError(
+                f'heads are given by the name of their answers, {{"depth": "heads/depth"}}; got {heads!r}'
+            )
         limits = PerceptionConfig(size=size, batch_size=batch_size, precision=precision)  # checks the values
         opened = open_heads(encoder, {name: _config(head) for name, head in (heads or {}).items()})
         self._heads, self._encoder = opened.heads, opened.encoder
@@ -189,17 +193,17 @@ class Perception:
         self,
         images: ImageLike | Sequence[ImageLike],
         *,
-        want: Sequence[str] | None = None,
+        want: str | Sequence[str] | None = None,
         size: int | None = None,
         focal: float | Sequence[float | None] | None = None,
-        names: Sequence[str] | None = None,
+        names: str | Sequence[str] | None = None,
         basis: PcaBasis | None = None,
     ) -> Scene:
         """Encode images, each once, whatever the number of heads.
 
         Args:
             images: one or several of any sizes: paths, bytes of image files, PIL images, arrays (row, column, 3).
-            want: names of the answers to compute now; None: each answer is computed on first access.
+            want: name or names of the answers to compute now; None: each answer is computed on first access.
             size: replaces the size of the perception.
             focal: focal lengths of the images in pixels, one for all or one for each; None: from EXIF, else a field of
                 view of 60 degrees across the longer side.
@@ -210,8 +214,7 @@ class Perception:
             DataError: if an image cannot be used, or features are not finite.
             ConfigError: for an unknown answer, or a size of less than two patches.
         """
-        for name in want or ():
-            self.known(name)
+        wanted = [self.known(name) for name in as_names(want or ())]
         if size is not None:
             PerceptionConfig(size=size)  # checks the value
             check_size(size, self._encoder.spec.patch_size)
@@ -229,7 +232,7 @@ class Perception:
             about=self.describe(),
             basis=basis,
         )
-        scene.compute(want or ())
+        scene.compute(wanted)
         return scene
 
     @torch.inference_mode()

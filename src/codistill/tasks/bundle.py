@@ -36,6 +36,7 @@ from codistill.tasks.shared.head_files import (
     read_record,
 )
 from codistill.tasks.shared.record import provenance
+from codistill.tasks.shared.scored_head import check_scored
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import write_export
 from codistill.weights.half import half, rounded
@@ -120,9 +121,10 @@ def bundle_heads(model: Path, heads: Sequence[BundledHead], *, command: Sequence
         command: the command line, for provenance.
 
     Raises:
-        CheckpointError: if a folder does not hold a model, or not a head, or a file is no metrics file.
+        CheckpointError: if a folder does not hold a model, or not a head, or a file is no metrics file, or that of
+            another head.
         ConfigError: if a head was fitted on another encoder, a file would be too large to ship, two heads are for one
-            task, or scores are of another task.
+            task, or scores are of another task, another encoder or a baseline.
     """
     card, parts = read_card(model), dict[str, tuple[HeadRecord, dict[str, Tensor]]]()
     own = encoder_fingerprint(load_encoder(model))
@@ -179,6 +181,13 @@ def _facts(record: HeadRecord, head: BundledHead) -> dict[str, Any]:
         if record.task not in (task.name, task.heads):
             raise ConfigError(
                 f"{file}: has scores of {scored}, and {head.folder} is a head for {record.task}"
+            )
+        check_scored(file, head.folder)
+        if metrics.get("other_encoder") or metrics.get("baseline"):
+            what = f"the baseline {metrics['baseline']}" if metrics.get("baseline") else "another encoder"
+            raise ConfigError(
+                f"{file}: has scores with {what}, not of {head.folder} on its own encoder. Score it: codistill "
+                f"evaluate {scored} --head {head.folder}"
             )
         facts |= {key: metrics[key] for key in _SCORED}
         facts["scored"] = _scrubbed(metrics.get("provenance", {}))

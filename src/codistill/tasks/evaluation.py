@@ -24,6 +24,7 @@ from codistill.tasks.shared.data import spread
 from codistill.tasks.shared.groups import named_groups
 from codistill.tasks.shared.record import write_metrics
 from codistill.tasks.shared.score_table import PER_IMAGE, ScoreTable, read_table
+from codistill.tasks.shared.scored_head import check_scored
 from codistill.tasks.task import Column, Outcome, Summary, Task, TaskData
 
 METRICS, PICTURES = "metrics.json", "pictures.png"
@@ -117,8 +118,9 @@ def check_comparable(data: TaskData, against: Path) -> None:
 
     Raises:
         ConfigError: if the earlier evaluation scored other data or another split.
-        CheckpointError: if its metrics are missing or damaged.
+        CheckpointError: if its metrics are missing or damaged, or are of a head that was fitted again since.
     """
+    check_scored(against / METRICS, against.resolve().parent)
     said = read_json(against / METRICS)
     theirs, split = str(said.get("data", data.spec)), said.get("split", data.split)
     if split != data.split or not _same_place(theirs, data.spec):

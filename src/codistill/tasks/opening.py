@@ -12,6 +12,7 @@ from codistill.tasks.shared.config import HeadFit, Runtime
 from codistill.tasks.shared.data import limited
 from codistill.tasks.shared.head_files import is_head, read_record
 from codistill.tasks.task import Layout, Task, TaskData, Where
+from codistill.weights.run import CONFIG, is_run
 
 
 def scored_split(task: Task, spec: str) -> tuple[str, str]:
@@ -84,7 +85,7 @@ def fit_task(task: Task, config: HeadFit, runtime: Runtime, process: Process | N
 
     Raises:
         ConfigError: if the task fits nothing, the config is invalid, a field of `runtime` would have no effect, or the
-            folder holds a head of another task.
+            folder holds a head of another task, or is a run.
         DataError, CheckpointError: if the data or a checkpoint cannot be used; the message says what to do.
     """
     if task.fit is None:
@@ -94,6 +95,10 @@ def fit_task(task: Task, config: HeadFit, runtime: Runtime, process: Process | N
         raise ConfigError(
             f"{runtime.out} holds a head for {other}, which one for {task.name} would replace. Name another folder "
             "(--out)."
+        )
+    if is_run(runtime.out) or (runtime.out / CONFIG).is_file():
+        raise ConfigError(
+            f"{runtime.out} is a run of a distillation. Name another folder for the head (--out)."
         )
     process = process or Process(device=runtime.device)
     data = open_data(

@@ -269,6 +269,13 @@ def fit_knn(root, out, neighbours, limit=None):
     return read_record(out).head["neighbours"], said.getvalue()
 
 
+def test_a_temperature_and_strengths_are_positive_numbers() -> None:
+    with pytest.raises(ConfigError, match="temperature must be positive"):
+        KnnFit(temperature=float("nan"))
+    with pytest.raises(ConfigError, match="must be positive"):
+        LinearFit(strengths=(1.0, float("nan")))
+
+
 @pytest.mark.parametrize(
     ("neighbours", "text"),
     [

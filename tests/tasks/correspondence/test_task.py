@@ -201,7 +201,15 @@ def test_a_head_is_refused_and_an_encoder_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"size": 0}, {"stride": 0}, {"matches": 0}, {"bins": (0.0,)}, {"bins": (3.0, 1.0)}]
+    "wrong",
+    [
+        {"size": 0},
+        {"stride": 0},
+        {"matches": 0},
+        {"bins": (0.0,)},
+        {"bins": (3.0, 1.0)},
+        {"bins": (0.0, np.nan, 9.0)},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):

@@ -135,6 +135,10 @@ def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "f", train=2, val=1)
     (root / "images" / "0001.png").unlink()
     assert len(open_people(f"folder:{root}", "train", partial=True).samples) == 1
+    for count in ('"ten"', "null", "0", "2.5"):
+        (root / "people.json").write_text(f'{{"body": "smplx", "n_shape": {count}}}')
+        with pytest.raises(DataError, match=r'"n_shape" must be a whole number of 1 to 300; got'):
+            open_people(f"folder:{root}", "train")
     (root / "people.json").write_text('{"body": "any"}')
     with pytest.raises(ConfigError, match="Did you mean 'anny'"):
         open_people(f"folder:{root}", "train")

@@ -17,7 +17,7 @@ from codistill.geometry.rotations import rotation_from_vector
 from codistill.heads.human_mesh.place import place_bodies
 from codistill.tasks.people.baseline import MeanBody, nearest_rotation
 from codistill.tasks.people.model import Bodies, PeopleSearch
-from codistill.tasks.people.sample import Skeleton, make_truth, nobody
+from codistill.tasks.people.sample import Skeleton, join_truths, make_truth, nobody
 from codistill.tasks.people.scores import COLUMNS, ERRORS, by_group
 from codistill.tasks.people.scoring import PeopleTest
 from codistill.tasks.shared.groups import alone
@@ -126,6 +126,17 @@ def test_joints_alone_can_be_evaluated(data) -> None:
     assert found.scores["mpjpe"].mean == pytest.approx(0.0, abs=1e-2)
 
 
+def test_of_people_without_rotations_nobody_knows_which_way_they_face(data) -> None:
+    """Beside people with parameters in one image they have identities in place of rotations."""
+    mixed = []
+    for sample in data.samples:
+        truth, posed = sample.truth, torch.arange(len(sample.truth)) > 0
+        rotmat = torch.where(posed[:, None, None, None], truth.rotmat, torch.eye(3))
+        mixed.append(replace(sample, truth=replace(truth, rotmat=rotmat, posed=posed)))
+    root = scored(Oracle(data, turn=20.0), replace(data, samples=mixed)).scores["root"]
+    assert root.mean == pytest.approx(20.0, abs=0.05)
+
+
 def test_two_heads_are_scored_on_the_same_people(data) -> None:
     """Two people whose heads share a cell of a coarse grid count for every head, unless cells are asked for."""
     sample = data.samples[1]  # two people
@@ -219,6 +230,15 @@ def test_a_mean_body_needs_parameters(data) -> None:
         MeanBody.of([nobody(skeleton), make_truth(skeleton, torch.rand(1, 5, 3))])
     mean = MeanBody.of((s.truth for s in data.samples), shape_limit=0.5)
     assert mean.rotmat.shape == (5, 3, 3) and mean.shape.abs().max() <= 0.5
+
+
+def test_a_mean_body_is_that_of_people_with_parameters(data) -> None:
+    truths = [sample.truth for sample in data.samples]
+    skeleton = Skeleton.of(TinyBody())
+    joints_alone = make_truth(skeleton, torch.rand(3, len(skeleton.joint_names), 3))
+    mean, among = MeanBody.of(truths), MeanBody.of([join_truths([*truths, joints_alone])])
+    torch.testing.assert_close(among.rotmat, mean.rotmat)
+    torch.testing.assert_close(among.shape, mean.shape)
 
 
 def test_thresholds_that_make_no_sense() -> None:

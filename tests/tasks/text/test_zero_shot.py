@@ -90,6 +90,20 @@ def test_an_encoder_scores_as_by_hand(root: Path, tmp_path: Path) -> None:
     assert numbers["scores"]["top-1"]["count"] == 12 and numbers["templates"] == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["zero-shot", "--encoder", ENCODER, "--classes", "e.npz", "--data", "folder:d"],
+        ["retrieval", "--encoder", ENCODER, "--captions", "e.npz", "--images", "d"],
+    ],
+)
+def test_results_need_a_place_before_anything_is_scored(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *words, "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder: name a file" in capsys.readouterr().err
+
+
 def test_a_single_class_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = class_folder(tmp_path / "one", train=1, val=2, classes=1)
     command = ["evaluate", "zero-shot", "--encoder", ENCODER, "--classes", "e.npz", "--data", f"folder:{one}"]

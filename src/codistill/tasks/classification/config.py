@@ -1,5 +1,6 @@
 """Options for fitting and scoring classifiers of whole images."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -49,7 +50,7 @@ class KnnFit(ClassificationFit):
     def __post_init__(self) -> None:
         super().__post_init__()
         named = NEIGHBOURS if self.neighbours is None else self.neighbours
-        if not named or min(named) < 1 or self.temperature <= 0:
+        if not named or min(named) < 1 or not 0 < self.temperature < math.inf:
             raise ConfigError(f"neighbours and temperature must be positive; got {named}, {self.temperature}")
 
     def idle_computing(self) -> Iterator[Idle]:
@@ -78,7 +79,7 @@ class LinearFit(ClassificationFit):
             raise ConfigError(
                 f"protocol must be cached or published, steps 1 or more; got {self.protocol}, {self.steps}"
             )
-        if not self.strengths or min(self.strengths) <= 0:
+        if not self.strengths or not all(0 < strength < math.inf for strength in self.strengths):
             raise ConfigError(f"strengths (C) must be positive; got {self.strengths}")
 
     def idle(self) -> Iterator[Idle]:

@@ -28,6 +28,7 @@ from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import read_record, read_tensors
 from codistill.tasks.shared.pictures import Pictures, in_batches
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
+from codistill.tasks.shared.stored_arrays import is_unfinished
 from codistill.tasks.task import Subject
 
 AT_ONCE = 256
@@ -134,13 +135,14 @@ def load_classifier(
         check_classes(data, record.data.classes)
     features = FrozenFeatures(subject.features or record.features, subject.source)
     check_features(path, record, features, subject.other_encoder)
+    # Heads that ship are stored in fp16; sums in fp16 differ between processors.
+    tensors = {name: x.float() if x.is_floating_point() else x for name, x in read_tensors(path).items()}
     return ImageClassifier(
         features=features,
         vectors=record.own("test", ImageVectors),
         classes=record.data.classes,
-        # Heads that ship are stored in fp16; sums in fp16 differ between processors.
-        tensors={name: x.float() if x.is_floating_point() else x for name, x in read_tensors(path).items()},
-        bank=_bank(bank_file(path)) if task == "knn" else None,
+        tensors=tensors,
+        bank=_bank(bank_file(path), len(tensors[LABELS])) if task == "knn" else None,
         votes=record.own("head", Votes) if task == "knn" else None,
     )
 
@@ -171,11 +173,17 @@ def class_shares(
     }
 
 
-def _bank(path: Path) -> Tensor:
+def _bank(path: Path, images: int) -> Tensor:
+    """Vectors of so many training images, normalized to length 1."""
     try:
         stored = np.load(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}). Fit the head again.") from error
+    if len(stored) != images or is_unfinished(path.parent, images):
+        raise CheckpointError(
+            f"{path.parent}: a fit of this head on other images was not finished, so its vectors and their classes "
+            "disagree. The same `codistill fit` command resumes it."
+        )
     if not np.isfinite(stored).all():
         raise CheckpointError(f"{path}: holds values that are not finite. Fit the head again.")
     return normalize(torch.from_numpy(stored).float(), dim=1)

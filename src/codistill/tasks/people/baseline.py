@@ -30,9 +30,10 @@ class MeanBody:
         for truth in truths:
             if truth.rotmat is None or truth.shape is None or not len(truth):
                 continue
-            matrices = matrices + truth.rotmat.double().sum(0)
-            shapes = shapes + truth.shape.double().clamp(-shape_limit, shape_limit).sum(0)
-            count += len(truth)
+            posed = torch.ones(len(truth), dtype=torch.bool) if truth.posed is None else truth.posed
+            matrices = matrices + truth.rotmat[posed].double().sum(0)
+            shapes = shapes + truth.shape[posed].double().clamp(-shape_limit, shape_limit).sum(0)
+            count += int(posed.sum())
         if not count:
             raise DataError("a mean body needs people with rotations and shape, and nobody has them")
         return cls(nearest_rotation(matrices / count).float(), (shapes / count).float())

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
+from codistill.bodies.smplx import MAX_SHAPE
 from codistill.data.rooted import path_below
 from codistill.errors import DataError, unknown_name
 from codistill.files.inputs import fact
@@ -135,7 +136,10 @@ def open_folder(root: Path, split: str, partial: bool) -> FolderPeople:
     name = about.get("body")
     if not isinstance(name, str):
         raise DataError(f'{about_file}: must name a body model, e.g. {{"body": "anny"}}')
-    body = load_body(name, n_shape=int(about.get("n_shape", 10))) if name == "smplx" else load_body(name)
+    count = about.get("n_shape", 10)
+    if type(count) is not int or not 1 <= count <= MAX_SHAPE:
+        raise DataError(f'{about_file}: "n_shape" must be a whole number of 1 to {MAX_SHAPE}; got {count!r}')
+    body = load_body(name, n_shape=count) if name == "smplx" else load_body(name)
     file = root / f"{split}.jsonl"
     lines = read_list(file, LAYOUT)
     if partial:

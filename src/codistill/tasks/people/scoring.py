@@ -153,6 +153,8 @@ def _rows(
             row["pa_pve"][true[whole].numpy()] = aligned_point_error(own[whole], theirs[whole]).numpy()
     if truth.rotmat is not None:
         turned = rotation_angle(found.rotmat[predicted, 0].mT @ truth.rotmat[true, 0])
+        if truth.posed is not None:
+            turned = torch.where(truth.posed[true], turned, torch.nan)
         row["root"][true.numpy()] = torch.rad2deg(turned).numpy()  # NaN without parameters
     place = (found.head[predicted] - truth.head[true]).norm(dim=-1)
     row["place"][true.numpy()] = place.numpy()

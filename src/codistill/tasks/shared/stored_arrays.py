@@ -206,6 +206,11 @@ class ArrayStore:
         self._save_state()
 
 
+def is_unfinished(folder: Path, views: int) -> bool:
+    """Whether done.json marks some of so many views as missing or stale; False without such a file."""
+    return (folder / DONE).is_file() and not _made_views(folder, views).all()
+
+
 def _made_views(folder: Path, views: int) -> np.ndarray:
     """Whether done.json marks a view as valid, (view,)."""
     made = np.zeros(views, dtype=bool)

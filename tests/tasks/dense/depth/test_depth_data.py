@@ -175,6 +175,14 @@ def folder_of(root, metres, unit=0.001):
     return f"folder:{root}"
 
 
+def test_a_range_is_said_in_a_home_folder_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder_of(tmp_path / "mine", 2.0)
+    write_png(tmp_path / "mine" / "depth" / "train" / "0.png", np.full((20, 24), 24_000, np.uint16))
+    (tmp_path / "mine" / "depth.json").write_text(json.dumps({"farthest": 10}))
+    check_range(open_depth("folder:~/mine", "train"))
+
+
 def test_depth_beyond_the_range_is_refused_until_somebody_says_it(tmp_path):
     spec = folder_of(tmp_path, 24.0)
     with pytest.raises(

@@ -230,6 +230,12 @@ def test_impossible_fits_say_so(options, text):
         SegmentationFit(data="folder:x", features=FeatureConfig(encoder="e"), **options)
 
 
+@pytest.mark.parametrize("scale", [0.0, float("nan"), float("inf")])
+def test_scales_are_positive_numbers(scale: float) -> None:
+    with pytest.raises(ConfigError, match="scales must be positive numbers"):
+        SegmentationTest(scales=(1.0, scale))
+
+
 def test_a_line_of_classes_names_none_of_0_per_cent() -> None:
     shares = [("ground", 0.9), ("wall", 0.094), ("airplane", 0.004)]
     assert shares_text(shares, most=5) == "ground 90%, wall 9%"

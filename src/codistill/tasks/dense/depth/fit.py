@@ -138,8 +138,9 @@ def check_range(data: DepthData) -> None:
     """
     share, farthest = known_share(data.samples, data.protocol, spread(len(data.samples), CHECKED))
     limits = data.protocol
-    said = data.spec.startswith("folder:") and (Path(data.spec.partition(":")[2]) / RANGE_FILE).is_file()
-    if share == 0 or (share < 0.99 and data.spec.startswith("folder:") and not said):
+    own = data.spec.startswith("folder:")
+    said = own and (Path(data.spec.partition(":")[2]).expanduser() / RANGE_FILE).is_file()
+    if share == 0 or (share < 0.99 and own and not said):
         raise DataError(
             f"{data.spec} ({data.split}): {1 - share:.1%} of the known depth lies outside of {limits.nearest:g} to "
             f"{limits.farthest:g} m (the farthest: {farthest:.1f} m) and would be left out. Say the data's range in "

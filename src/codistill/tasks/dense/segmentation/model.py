@@ -3,6 +3,7 @@
 Takes uint8 images, gives class scores and classes per pixel. Source: the test pipeline of mmsegmentation 0.x.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -47,7 +48,7 @@ class SegmentationTest:
     upsample: Literal["bilinear", "jbu"] = "bilinear"
 
     def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise ConfigError(f"scales must be positive numbers; got {self.scales}")
         check_upsampling(self.upsample)
 
