@@ -70,6 +70,18 @@ def test_another_size_or_seed_is_refused(small):
         World(small / "objects")
 
 
+@pytest.mark.parametrize("change", [{"images": 6}, {"test_share": 0.4}])
+def test_a_build_that_would_remove_pictures_is_refused(tmp_path, change):
+    larger = {"images": 9, "domains": ("objects",), "size": 32}
+    build(tmp_path, WorldConfig(**larger))
+    before, plan = shards(tmp_path), (tmp_path / "world.json").read_bytes()
+    with pytest.raises(DataError, match=r"pictures of objects, train, .* only grows"):
+        build(tmp_path, WorldConfig(**(larger | change)))
+    assert shards(tmp_path) == before
+    assert (tmp_path / "world.json").read_bytes() == plan
+    assert build(tmp_path, WorldConfig(**larger)) == ([], 9)
+
+
 def test_a_world_of_another_format_is_to_be_built_again(small, tmp_path):
     plan = json.loads((small / "world.json").read_text())
     (tmp_path / "world.json").write_text(json.dumps({**plan, "format": 1}))

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from codistill.data.shard_format import record_path, verify_shard, write_shard
+from codistill.data.shard_format import read_record, record_path, verify_shard, write_shard
 from codistill.data.shard_index import write_index
 from codistill.errors import ConfigError, DataError, unknown_name
 from codistill.files.writing import make_directory, write_atomic
@@ -102,7 +102,7 @@ def build_world(
         The damaged shards that were made again.
 
     Raises:
-        DataError: if the folder holds a world of another kind.
+        DataError: if the folder holds a world of another kind, or more pictures of a split than are asked for.
         MissingExtraError: if a package of the extra `world` is missing.
     """
     make_directory(root)
@@ -204,7 +204,7 @@ def _in_order(
 
 
 def _check_plan(root: Path, config: WorldConfig) -> None:
-    """Write `world.json`, or check an existing one: size, seed and shares must agree, the number of images may grow."""
+    """Write `world.json`, or check an existing one: size and seed must agree, the number of pictures may only grow."""
     path = root / WORLD_FILE
     plan = {
         "format": FORMAT,
@@ -222,8 +222,23 @@ def _check_plan(root: Path, config: WorldConfig) -> None:
                 f"({', '.join(f'{k} {earlier.get(k)}' for k in changed if k != 'classes') or 'list of classes'}). "
                 "Build into an empty folder, or give the same options to finish that one."
             )
+        _refuse_fewer(root, config)
         plan["domains"] = sorted({*earlier["domains"], *config.domains}, key=DOMAINS.index)
     write_atomic(path, json.dumps(plan, indent=1) + "\n")
+
+
+def _refuse_fewer(root: Path, config: WorldConfig) -> None:
+    """Raise DataError if a split has finished pictures that the build would remove."""
+    for domain in config.domains:
+        for split in SPLITS:
+            records = map(read_record, split_folder(root, domain, split).glob("shard-*.tar"))
+            there = sum(len(record.samples) for record in records if record is not None)
+            wanted = config.scenes(domain, split) * VIEWS[domain]
+            if there > wanted:
+                raise DataError(
+                    f"{root}: holds {there} pictures of {domain}, {split}, and these options ask for {wanted}. A world "
+                    "only grows: give more images or other shares, or build into an empty folder."
+                )
 
 
 def read_world(root: Path) -> dict:
