@@ -45,6 +45,8 @@ WRAPPED = ("heads", "licence")
 """Columns of tables whose text may wrap."""
 
 MAX_GROUPS = 12
+_NO_ENCODER = "none: "
+"""Start of the entry `encoder` of a file in which no encoder was recognized."""
 NOT_IN_TABLES = {
     "models that ship": ("path",),
     "known weights": ("url", "sha256", "also called"),
@@ -76,6 +78,9 @@ def main(argv: list[str]) -> int:
         )
     if arguments.keys and "tensors" not in description:
         raise ConfigError(f"--keys would have no effect on {what}: it is for weights on this machine")
+    unknown = str(description.get("encoder", "")).startswith(_NO_ENCODER)
+    if arguments.num_heads is not None and not unknown and "native image size" not in description:
+        raise ConfigError(f"--num-heads would have no effect on {what}: it is for files of weights")
     if arguments.json:
         print(json.dumps(as_json(description), indent=2, ensure_ascii=False))
     else:
@@ -189,7 +194,7 @@ def _teacher_row(student: StudentWeights, teacher: dict[str, Any]) -> dict[str, 
 def _describe_contents(path: Path, error: CheckpointError, keys: bool) -> dict[str, Any]:
     """Entries and tensors of a readable file in which no encoder was recognized, and the reason."""
     checkpoint = read_checkpoint(path)
-    described: dict[str, Any] = {"encoder": f"none: {str(error).removeprefix(f'{path}: ')}"}
+    described: dict[str, Any] = {"encoder": f"{_NO_ENCODER}{str(error).removeprefix(f'{path}: ')}"}
     if header := read_header(path):
         described["header"] = header
     others = {key: value for key, value in checkpoint.items() if isinstance(value, (str, int, float))}
