@@ -60,7 +60,9 @@ class WorldConfig:
             raise ConfigError(f"domains must be some of {', '.join(DOMAINS)}, each once; got {self.domains}")
         if not 32 <= self.size <= 1024:
             raise ConfigError(f"size must be 32 to 1024 pixels; got {self.size}")
-        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
+        if self.seed < 0:
+            raise ConfigError(f"seed must be 0 or more; got {self.seed}")
+        if not (min(self.val_share, self.test_share) >= 0 and self.val_share + self.test_share < 1):  # or NaN
             raise ConfigError(
                 f"val_share and test_share must not be negative and leave something for training; "
                 f"got {self.val_share} and {self.test_share}"
@@ -126,7 +128,7 @@ def _build_split(
     root: Path, config: WorldConfig, domain: str, split: str, render_all: RenderAll, progress: Progress | None
 ) -> list[Path]:
     folder = split_folder(root, domain, split)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_directory(folder)
     per_shard = IMAGES_PER_SHARD // VIEWS[domain]
     count = config.scenes(domain, split)
     mended = []
