@@ -122,6 +122,10 @@ SLIPS = [
         "--rows would have no effect",
     ),
     (["world", "show", "w", "--out", "o.png", "--rows", "0"], "rows must be 1 or more; got 0"),
+    (
+        ["world", "build", "--out", "w", "--images", "60", "--workers", "-1"],
+        "workers must be 0 or more; got -1",
+    ),
     (["world", "check", "w", "--sample", "-1"], "sample must be 0 or more; got -1"),
     (["index", "p", "--root", "r", "--out", "p.parquet", "--member", "depth.png"], "nothing is packed"),
     (["distill", "--device", "cpu"], "which recipe?"),

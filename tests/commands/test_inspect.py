@@ -126,9 +126,15 @@ def test_manifests_and_shards(tmp_path, capsys) -> None:
     described = said_json(capsys, tmp_path / "shard.tar")
     assert (described["samples"], described["files"], described["bytes"]) == (2, 3, 9)
     assert described["endings"] == {".jpg": 2, ".json": 1}
-    for name in ("list.parquet", "shard.tar"):
+    with tarfile.open(tmp_path / "shard.tar") as archive:
+        second = archive.getmembers()[1].offset
+    cut = (tmp_path / "shard.tar").read_bytes()[:second]  # tarfile takes this for a whole archive
+    (tmp_path / "shard.tar").write_bytes(cut)
+    with pytest.raises(DataError, match=r"shard\.tar: cut short or damaged"):
+        main([str(tmp_path / "shard.tar")])
+    for name, text in (("list.parquet", "damaged"), ("shard.tar", "not a whole tar file")):
         (tmp_path / name).write_bytes(b"damaged")
-        with pytest.raises(DataError, match=f"{name}: damaged"):
+        with pytest.raises(DataError, match=f"{name}: {text}"):
             main([str(tmp_path / name)])
 
 

@@ -54,6 +54,7 @@ def test_pack_resumes_and_is_verified(root: Path, tmp_path: Path, capsys: pytest
         (["--out", "p.parquet", "--member", "depth.png"], "--member would have no effect: nothing is packed"),
         (["--out", "p.parquet", "--check"], "--check would have no effect: nothing is packed"),
         (["--out", "p.parquet", "--images-per-shard", "9"], "--images-per-shard would have no effect"),
+        (["--out", "p.parquet", "--workers", "9"], "--workers would have no effect: a list is made by one"),
         (
             ["--out", "p.parquet", "--split", "val"],
             "--split would have no effect: 'photos' is no known data set",
@@ -64,6 +65,14 @@ def test_pack_resumes_and_is_verified(root: Path, tmp_path: Path, capsys: pytest
 def test_options_without_effect_are_refused(root: Path, more: list[str], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         index.main(["photos", "--root", str(root), *more])
+
+
+def test_patterns_for_the_index_of_shards_are_refused(root: Path, tmp_path: Path) -> None:
+    assert index.main(["photos", "--root", str(root), "--out", str(tmp_path / "s"), "--pack"]) == 0
+    (tmp_path / "s" / "index.parquet").unlink()
+    with pytest.raises(ConfigError, match="--exclude would have no effect: the index of shards"):
+        index.main(["photos", "--root", str(tmp_path / "s"), "--exclude", "a/*"])
+    assert not (tmp_path / "s" / "index.parquet").exists()
 
 
 def test_a_pack_says_that_nothing_was_decoded_or_leaves_out_what_is_damaged(

@@ -171,6 +171,18 @@ def test_mistakes_are_explained(what: str, error: type[CodistillError], said: st
         load_encoder(what, num_heads=3)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("dim=48,dim=96", "option dim is given twice"),
+        ("num_global=2", "num_global would have no effect without window=N"),
+    ],
+)
+def test_options_of_a_random_encoder_without_effect_are_refused(options: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_encoder(f"random:vit_tiny,{options}")
+
+
 def test_a_restricted_licence_is_said_once(monkeypatch, tmp_path, caplog) -> None:
     monkeypatch.setattr(load, "_TOLD", set())
     save_file(tiny().state_dict(), tmp_path / "dune_vitsmall_14_448.safetensors")

@@ -14,7 +14,7 @@ from codistill.files.config import load_yaml, save_yaml
 from codistill.recipes.places import at_home, read_run_recipe, settle_run
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.small import DEBUG
-from codistill.recipes.sources_record import SOURCES, note_sources, recorded_changes, recorded_place
+from codistill.recipes.sources_record import SOURCES, compare_sources, recorded_changes, recorded_place
 from codistill.teachers.teacher import TeacherConfig
 
 
@@ -30,6 +30,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "list.txt").write_text("0.png\n")
     monkeypatch.chdir(folder)
     return folder
+
+
+def note_sources(run: Path, *arguments: object, **options: object) -> list[str]:
+    """Compare and record, as a run that goes on does; what is told."""
+    note = compare_sources(run, *arguments, **options)  # type: ignore[arg-type]
+    note.write(run)
+    return note.told
 
 
 def recipe_of(**options: object) -> Recipe:
@@ -125,6 +132,22 @@ def test_what_changed_is_told_once_and_kept(project: Path) -> None:
     (run / SOURCES).write_text("{")
     assert "damaged: whether the images are those of before is not known" in note_sources(run, sources, 40)[0]
     assert note_sources(run, sources, 50) == []
+
+
+def test_a_refused_or_finished_run_records_no_change(project: Path, capsys: pytest.CaptureFixture) -> None:
+    command = ["distill", "debug", "--source", "photos,generic,images", "--engine.total-steps", "2"]
+    command += ["--loader.batch-size", "3", "--loader.num-workers", "0", "--out", "r"]
+    assert main([*command, "--engine.stop-after", "1"]) == 75
+    before = (project / "r" / SOURCES).read_bytes()
+    (project / "images" / "1.png").unlink()
+    assert main([*command, "--optim.lr", "0.5"]) == 2
+    assert "with other settings" in capsys.readouterr().err
+    assert (project / "r" / SOURCES).read_bytes() == before
+    assert main(command) == 0
+    assert "3 images, before 4; gone: 1.png" in recorded_changes(project / "r")[0]
+    (project / "images" / "2.png").unlink()
+    assert main(command) == 0
+    assert len(recorded_changes(project / "r")) == 1
 
 
 def test_a_teacher_that_was_exchanged_is_told(project: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from codistill.data import open_source
-from codistill.errors import ConfigError, DataError
+from codistill.errors import ConfigError, DataError, WriteError
 
 pytest.importorskip("embreex", reason="needs the extra `world`")
 
@@ -70,6 +70,24 @@ def test_another_size_or_seed_is_refused(small):
         World(small / "objects")
 
 
+@pytest.mark.parametrize("change", [{"images": 6}, {"test_share": 0.4}])
+def test_a_build_that_would_remove_pictures_is_refused(tmp_path, change):
+    larger = {"images": 9, "domains": ("objects",), "size": 32}
+    build(tmp_path, WorldConfig(**larger))
+    before, plan = shards(tmp_path), (tmp_path / "world.json").read_bytes()
+    with pytest.raises(DataError, match=r"pictures of objects, train, .* only grows"):
+        build(tmp_path, WorldConfig(**(larger | change)))
+    assert shards(tmp_path) == before
+    assert (tmp_path / "world.json").read_bytes() == plan
+    assert build(tmp_path, WorldConfig(**larger)) == ([], 9)
+
+
+def test_a_file_in_the_place_of_a_domain_is_named(tmp_path):
+    (tmp_path / "objects").write_text("")
+    with pytest.raises(WriteError, match=r"objects/train: cannot be written"):
+        build(tmp_path)
+
+
 def test_a_world_of_another_format_is_to_be_built_again(small, tmp_path):
     plan = json.loads((small / "world.json").read_text())
     (tmp_path / "world.json").write_text(json.dumps({**plan, "format": 1}))
@@ -84,6 +102,8 @@ def test_a_world_of_another_format_is_to_be_built_again(small, tmp_path):
         ({"images": 3}, "at least 18"),
         ({"size": 8}, "32 to 1024"),
         ({"test_share": 0.99}, "leave something for training"),
+        ({"val_share": float("nan")}, "leave something for training"),
+        ({"seed": -1}, "seed must be 0 or more; got -1"),
     ],
 )
 def test_configs_say_what_is_wrong(change, text):

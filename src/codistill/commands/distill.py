@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,8 @@ from codistill.recipes.overrides import settled, without_epochs
 from codistill.recipes.places import at_home, settle_run
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import RECIPES, find_recipe
-from codistill.recipes.sources_record import note_sources
+from codistill.recipes.sources_record import SourcesNote, compare_sources
+from codistill.types import Batch
 from codistill.weights.export import write_export
 from codistill.weights.run import checkpoints, read_run
 
@@ -144,9 +145,10 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
             resolve(source, recipe.loader.remote)  # reports errors before any teacher is downloaded
             process.on_main(partial(check_patterns_match, source))
         objective, fresh = build_objective(recipe, process.device)
+        note: SourcesNote | None = None
         if process.is_main:
             _introduce(recipe, objective, fresh, process.device, console)
-            _note_data(recipe, out, held_out, console)
+            note = _compare_data(recipe, out, held_out, console)
         process.barrier()  # ranks that download teachers may be much later than others
         part = DataPart(rank=process.rank, world_size=process.world_size, device=process.device)
         if process.device.type == "cpu":
@@ -155,9 +157,16 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
             seen = calibrate_targets(recipe, objective, fresh, part, process.all_reduce_sum)
             if seen and process.is_main:
                 console.print(f"target statistics taken from {seen * process.world_size} images")
+        batches = training_batches(recipe, part)
+
+        def noted_batches(start_step: int) -> Iterable[Batch]:
+            """Record the data once the run is open: its settings agree, and no other process trains in it."""
+            process.on_main(lambda: None if note is None else note.write(out))
+            return batches(start_step)
+
         summary = train(
             objective,
-            training_batches(recipe, part),
+            noted_batches,
             validation_batches(recipe, part),
             config=recipe.engine,
             optim=recipe.optim,
@@ -178,8 +187,10 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
                 console.print(f"{summary.failed_validations} validations failed: see above")
 
 
-def _note_data(recipe: Recipe, out: Path, held_out: Sequence[SourceConfig], console: Console) -> None:
-    """Record the content of sources and teachers; log changes since the run was last trained."""
+def _compare_data(
+    recipe: Recipe, out: Path, held_out: Sequence[SourceConfig], console: Console
+) -> SourcesNote:
+    """Return the content of sources and teachers; log changes since the run was last trained."""
     make_directory(out)
     settle_run(out, recipe)
     done = checkpoints(out)
@@ -187,8 +198,10 @@ def _note_data(recipe: Recipe, out: Path, held_out: Sequence[SourceConfig], cons
     sources = {"training": recipe.training_sources, "held out": held_out}
     used = {part: some for part, some in sources.items() if some}
     teachers = {teacher.name: teacher.encoder or teacher.name for teacher in recipe.teachers}
-    for text in note_sources(out, used, resumed_at, recipe.loader.remote, teachers):
+    note = compare_sources(out, used, resumed_at, recipe.loader.remote, teachers)
+    for text in note.told:
         console.print(f"[yellow]since this run was last trained:[/yellow] {escape(text)}", highlight=False)
+    return note
 
 
 def export_run(run: Path) -> Path:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from codistill.commands.parsers.index import parse
+from codistill.commands.parsers.index import parse, refuse
 from codistill.commands.progress_bar import SampleProgress
 from codistill.data.catalogue import CATALOGUE, catalogue_source
 from codistill.data.manifest import filters_text, write_manifest
@@ -35,6 +35,7 @@ def main(argv: list[str]) -> int:
             raise ConfigError(
                 f"--out {options.out} would have no effect: the index of shards lies beside them"
             )
+        refuse(options, ("include", "exclude"), "the index of shards names all that they hold")
         with SampleProgress("reading shards") as show:
             if is_url(found.path):
                 path: Path | str = record_shards_in_store(found.path, workers=options.workers, progress=show)
@@ -49,6 +50,7 @@ def main(argv: list[str]) -> int:
     check_url(options.out, "--out")
     if options.pack:
         return _pack(options, config, remote)
+    refuse(options, ("workers",), "a list is made by one process")
     return _list(options, open_source(config, remote), found, kind)
 
 

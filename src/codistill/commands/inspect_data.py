@@ -1,6 +1,5 @@
 """`codistill inspect` of manifests (Parquet, Arrow) and shards (tar): schema, rows, samples, files."""
 
-import tarfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codistill.data.shard_format import record_path, split_member
+from codistill.data.tar_members import read_entries
 from codistill.errors import DataError
+from codistill.files.listing import PassedOver
 
 
 def describe_manifest(path: Path) -> dict[str, Any]:
@@ -41,34 +43,20 @@ def describe_shard(path: Path) -> dict[str, Any]:
     """Number of samples, files by suffix, and the first few names of a tar shard (WebDataset layout).
 
     Raises:
-        DataError: if the file is damaged.
+        DataError: if the file is damaged or cut short.
     """
-    endings: Counter[str] = Counter()
-    samples: set[str] = set()
-    names: list[str] = []
-    size = 0
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if not member.isfile():
-                    continue
-                folder, _, base = member.name.rpartition("/")
-                key, _, ending = base.partition(".")
-                samples.add(f"{folder}/{key}")
-                endings[f".{ending}"] += 1
-                size += member.size
-                if len(names) < 3:
-                    names.append(member.name)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(f"{path}: damaged or no tar archive ({error}). Copy it again.") from error
+    passed = PassedOver()
+    files = list(read_entries(path, passed))
+    split = [split_member(file.path) for file in files]
     return {
         "kind": "shard",
-        "samples": len(samples),
-        "files": sum(endings.values()),
-        "bytes": size,
-        "endings": dict(endings.most_common()),
-        "first files": names,
-        "index beside it": "yes" if path.with_name(f"{path.name}.json").exists() else "no",
+        "samples": len({key for key, _ in split}),
+        "files": len(files),
+        "bytes": sum(file.size for file in files),
+        "endings": dict(Counter(f".{ending}" for _, ending in split).most_common()),
+        "first files": [file.path for file in files[:3]],
+        "passed over": str(passed),
+        "index beside it": "yes" if record_path(path).exists() else "no",
     }
 
 

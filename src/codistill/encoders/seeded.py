@@ -29,6 +29,8 @@ def _options(text: str) -> dict[str, int | str]:
     options: dict[str, int | str] = {}
     for part in filter(None, text.split(",")):
         key, _, value = part.partition("=")
+        if key in options:
+            raise ConfigError(f"random encoder: option {key} is given twice in {text!r}")
         if key in _INTEGERS and value.isdecimal():
             options[key] = int(value)
         elif key in _CHOICES and value in _CHOICES[key]:
@@ -39,6 +41,8 @@ def _options(text: str) -> dict[str, int | str]:
             raise ConfigError(
                 f"random encoder: {problem}. {hint} Example: random:vit_tiny,patch_size=16,seed=3"
             )
+    if "num_global" in options and not options.get("window"):
+        raise ConfigError("random encoder: num_global would have no effect without window=N, tokens per side")
     return options
 
 

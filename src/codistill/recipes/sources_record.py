@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,23 @@ SOURCES = "sources.json"
 FORMAT = 1
 
 
+@dataclass(frozen=True)
+class SourcesNote:
+    """What sources and teachers contain now.
+
+    Attributes:
+        told: one text for each that has changed since the record.
+        record: the new record, as plain data.
+    """
+
+    told: list[str]
+    record: dict[str, Any]
+
+    def write(self, run: Path) -> None:
+        """Write the record; CheckpointError if it cannot be written."""
+        write_atomic(run / SOURCES, json.dumps(self.record, ensure_ascii=False) + "\n")
+
+
 def recorded_place(run: Path) -> str | None:
     """Return the absolute path of a run when it was last trained; None if unknown."""
     place = _read(run).get("run")
@@ -33,14 +51,14 @@ def recorded_changes(run: Path) -> list[str]:
     return [str(one) for one in found] if isinstance(found, list) else []
 
 
-def note_sources(
+def compare_sources(
     run: Path,
     sources: Mapping[str, Sequence[SourceConfig]],
     resumed_at: int | None,
     remote: RemoteConfig = DEFAULT_REMOTE,
     teachers: Mapping[str, str] | None = None,
-) -> list[str]:
-    """Record what sources and teachers contain; for a resumed run, compare it with the record.
+) -> SourcesNote:
+    """Find what sources and teachers contain; for a resumed run, compare it with the record.
 
     Args:
         run: the existing folder of the run.
@@ -49,12 +67,8 @@ def note_sources(
         remote: how sources in a store are read.
         teachers: files, folders or names of encoders, by the teacher's name.
 
-    Returns:
-        One text for each source or teacher that has changed.
-
     Raises:
         DataError: if a source cannot be opened.
-        CheckpointError: if the record cannot be written.
     """
     before = _read(run) if resumed_at is not None else {}
     old = _states(before.get("sources"))
@@ -80,8 +94,7 @@ def note_sources(
         "teachers": {**before_held, **held},
         "changes": [*changes, *(f"step {resumed_at}: {text}" for text in found)],
     }
-    write_atomic(run / SOURCES, json.dumps(record, ensure_ascii=False) + "\n")
-    return found
+    return SourcesNote(found, record)
 
 
 def _read(run: Path) -> dict[str, Any]:

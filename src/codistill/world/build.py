@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from codistill.data.shard_format import record_path, verify_shard, write_shard
+from codistill.data.shard_format import read_record, record_path, verify_shard, write_shard
 from codistill.data.shard_index import write_index
 from codistill.errors import ConfigError, DataError, unknown_name
 from codistill.files.writing import make_directory, write_atomic
@@ -60,7 +60,9 @@ class WorldConfig:
             raise ConfigError(f"domains must be some of {', '.join(DOMAINS)}, each once; got {self.domains}")
         if not 32 <= self.size <= 1024:
             raise ConfigError(f"size must be 32 to 1024 pixels; got {self.size}")
-        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
+        if self.seed < 0:
+            raise ConfigError(f"seed must be 0 or more; got {self.seed}")
+        if not (min(self.val_share, self.test_share) >= 0 and self.val_share + self.test_share < 1):  # or NaN
             raise ConfigError(
                 f"val_share and test_share must not be negative and leave something for training; "
                 f"got {self.val_share} and {self.test_share}"
@@ -102,7 +104,7 @@ def build_world(
         The damaged shards that were made again.
 
     Raises:
-        DataError: if the folder holds a world of another kind.
+        DataError: if the folder holds a world of another kind, or more pictures of a split than are asked for.
         MissingExtraError: if a package of the extra `world` is missing.
     """
     make_directory(root)
@@ -126,7 +128,7 @@ def _build_split(
     root: Path, config: WorldConfig, domain: str, split: str, render_all: RenderAll, progress: Progress | None
 ) -> list[Path]:
     folder = split_folder(root, domain, split)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_directory(folder)
     per_shard = IMAGES_PER_SHARD // VIEWS[domain]
     count = config.scenes(domain, split)
     mended = []
@@ -204,7 +206,7 @@ def _in_order(
 
 
 def _check_plan(root: Path, config: WorldConfig) -> None:
-    """Write `world.json`, or check an existing one: size, seed and shares must agree, the number of images may grow."""
+    """Write `world.json`, or check an existing one: size and seed must agree, the number of pictures may only grow."""
     path = root / WORLD_FILE
     plan = {
         "format": FORMAT,
@@ -222,8 +224,23 @@ def _check_plan(root: Path, config: WorldConfig) -> None:
                 f"({', '.join(f'{k} {earlier.get(k)}' for k in changed if k != 'classes') or 'list of classes'}). "
                 "Build into an empty folder, or give the same options to finish that one."
             )
+        _refuse_fewer(root, config)
         plan["domains"] = sorted({*earlier["domains"], *config.domains}, key=DOMAINS.index)
     write_atomic(path, json.dumps(plan, indent=1) + "\n")
+
+
+def _refuse_fewer(root: Path, config: WorldConfig) -> None:
+    """Raise DataError if a split has finished pictures that the build would remove."""
+    for domain in config.domains:
+        for split in SPLITS:
+            records = map(read_record, split_folder(root, domain, split).glob("shard-*.tar"))
+            there = sum(len(record.samples) for record in records if record is not None)
+            wanted = config.scenes(domain, split) * VIEWS[domain]
+            if there > wanted:
+                raise DataError(
+                    f"{root}: holds {there} pictures of {domain}, {split}, and these options ask for {wanted}. A world "
+                    "only grows: give more images or other shares, or build into an empty folder."
+                )
 
 
 def read_world(root: Path) -> dict:

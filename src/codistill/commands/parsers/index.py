@@ -53,23 +53,24 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     options = PARSER.parse_args(argv)
     if options.verify:
-        _refuse(
+        refuse(
             options,
             ("out", "pack", "workers", *_LISTING, *_PACKING),
             "--verify compares the shards alone",
         )
     elif not options.pack:
-        _refuse(options, _PACKING, "nothing is packed (--pack)")
+        refuse(options, _PACKING, "nothing is packed (--pack)")
     if options.source not in CATALOGUE:
-        _refuse(options, ("split", "allow_incomplete"), f"{options.source!r} is no known data set")
+        refuse(options, ("split", "allow_incomplete"), f"{options.source!r} is no known data set")
     elif options.root and (options.list or options.verify):
-        _refuse(options, ("split",), "the root is given")
+        refuse(options, ("split",), "the root is given")
     if options.list:
-        _refuse(options, ("allow_incomplete",), "the list says which images there are")
+        refuse(options, ("allow_incomplete",), "the list says which images there are")
     return options
 
 
-def _refuse(options: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:
+def refuse(options: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:
+    """Raise ConfigError if one of some options was given, which would have no effect for a reason."""
     for name in names:
         if getattr(options, name) != PARSER.get_default(name):
             raise ConfigError(f"--{name.replace('_', '-')} would have no effect: {reason}. Leave it out.")

@@ -57,6 +57,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         ConfigError: for a number that is too small, or an option without effect.
     """
     options = PARSER.parse_args(argv)
+    if options.command == "build":
+        check_least(options, "workers", least=0)
     if options.command == "show":
         if options.plain is not None and options.rows is not None:
             raise ConfigError("--rows would have no effect: --plain shows 64 pictures of one domain")
