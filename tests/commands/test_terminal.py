@@ -27,7 +27,9 @@ def in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> bytes:
         with SampleProgress("scoring") as bar:
             bar(1, 2)
         terminal.flush()
-        written = os.read(outer, 65536)
+        written = b""
+        while b"scoring" not in written:  # a read returns what has arrived by then, which may be a part
+            written += os.read(outer, 65536)
     os.close(outer)
     return written
 

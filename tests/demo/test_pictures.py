@@ -31,7 +31,10 @@ def test_without_a_head_for_pairs_there_are_no_points(picture: np.ndarray):
 
 def test_features_of_unlike_encoders_are_as_large_as_the_image(picture: np.ndarray):
     square = picture[:60, :60]
-    encoders = {"one": load_encoder(TOY), "other": load_encoder(f"{TOY},patch_size=8,dim=32,seed=3")}
+    encoders = {
+        "one": load_encoder(TOY),
+        "other": load_encoder(TOY.replace("dim=48", "dim=32") + ",patch_size=8,seed=3"),
+    }
     sheet = features_beside(encoders, [square, square[::-1]], size=60)
     assert sheet.names == ("image", "one", "other")
     assert [[cell.shape for cell in row] for row in sheet.rows] == [[(224, 224, 3)] * 3] * 2

@@ -16,11 +16,12 @@ from codistill.files.config import save_yaml
 from codistill.files.plain import from_plain
 from codistill.metrics.interval import resample_mean
 from codistill.metrics.seeds import over_seeds
+from codistill.recipes.contents import content_of
 from codistill.study.config import StudyConfig
 from codistill.study.places import StudyFolder
 from codistill.study.progress import progress_of
 from codistill.study.render import latex, markdown, page
-from codistill.study.results import open_results
+from codistill.study.results import Results, open_results
 from codistill.study.tables import Entry, Grid, plain_numbers, study_grids
 from codistill.tasks.registry import TASKS, find_task
 
@@ -179,6 +180,32 @@ def test_seeds_that_only_one_score_lacks_are_said_there(folder: StudyFolder) -> 
     text = markdown(study_grids(replace(results, study=study)))
     theirs = next(line for line in text.splitlines() if line.startswith("| theirs"))
     assert theirs.startswith("| theirs |") and theirs.count("2 of 3 seeds") == 1
+
+
+def test_scores_of_a_student_that_was_trained_anew_are_left_out(folder: StudyFolder) -> None:
+    export = folder.work("ours/0/train") / "export"
+    export.mkdir(parents=True)
+    (export / "encoder.safetensors").write_bytes(b"the student")
+    cell = folder.cell("ours/0/depth") / "cell.json"
+    record = json.loads(cell.read_text())
+    for content, kept in ((content_of(str(export)), True), ("of an earlier student", False)):
+        cell.write_text(json.dumps({**record, "contents": {"encoder": content}}))
+        results = open_results(folder.root)
+        assert (results.finished("ours", 0, "depth") is not None) == kept
+        said = [note for grid in study_grids(results) for note in grid.notes if "trained anew" in note]
+        assert len(said) == (0 if kept else 1) and all("ours/0/depth" in note for note in said)
+
+
+def test_of_two_students_of_a_row_the_last_one_counts(folder: StudyFolder) -> None:
+    study = from_plain(StudyConfig, STUDY)
+    depth = study.evaluations["depth"]
+    results = Results(folder, replace(study, evaluations={"depth": depth, "other": depth}))
+    for name, student, time in (("depth", "earlier", "2026-01-01"), ("other", "later", "2026-01-02")):
+        place = folder.cell(f"ours/0/{name}")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "cell.json").write_text(json.dumps({"contents": {"encoder": student}}))
+        (place / "metrics.json").write_text(json.dumps({"provenance": {"time": time}}))
+    assert results.outdated("ours", 0) == ("depth",)
 
 
 def test_what_is_missing_is_said(folder: StudyFolder) -> None:

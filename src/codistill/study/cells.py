@@ -152,11 +152,11 @@ def _training(study: StudyConfig, row: str, seed: int, recipe: Recipe, folder: S
     here: dict[str, Any] = dict(fields)
     of_rows: list[str] = []
     if start:
-        fields["student.init"], here["student.init"] = f"row {start}", str(_export(folder, start, seed))
+        fields["student.init"], here["student.init"] = f"row {start}", str(export_of(folder, start, seed))
         of_rows.append("student.init")
     for number, teacher in enumerate(recipe.teachers):
         if teacher.encoder.startswith(ROW):
-            export = _export(folder, teacher.encoder.removeprefix(ROW), seed)
+            export = export_of(folder, teacher.encoder.removeprefix(ROW), seed)
             here[f"teachers.{number}.encoder"] = str(export)
             of_rows.append(f"teacher {teacher.name}")
     try:
@@ -190,7 +190,8 @@ def recipe_file(folder: StudyFolder, row: str, seed: int) -> Path:
     return folder.work(f"{row}/{seed}") / "recipe.yaml"
 
 
-def _export(folder: StudyFolder, row: str, seed: int) -> Path:
+def export_of(folder: StudyFolder, row: str, seed: int) -> Path:
+    """Where a row's student is exported to."""
     return folder.work(f"{row}/{seed}/{TRAINING}") / "export"
 
 
@@ -212,7 +213,7 @@ def _evaluation(
         resolved = resolve([*words, "--encoder", config.encoder or f"row {row}", "--out", str(out)])
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
-    encoder = config.encoder or str(_export(folder, row, seed))
+    encoder = config.encoder or str(export_of(folder, row, seed))
     inputs = {"encoder": encoder}
     inputs |= {"data": str(options["data"]).partition(":")[2]} if "data" in options else {}
     return Cell(

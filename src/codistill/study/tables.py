@@ -236,8 +236,25 @@ def _cells(results: Results) -> Grid:
         rows=tuple(rows),
         notes=(
             "Wall-clock time over all attempts. Operations of trainings are counted, as by `codistill plan`.",
+            *_left_out(results),
         ),
     )
+
+
+def _left_out(results: Results) -> list[str]:
+    study = results.study
+    names = [
+        f"{row}/{seed}/{name}"
+        for row in study.rows
+        for seed in study.seeds
+        for name in results.outdated(row, seed)
+    ]
+    if not names:
+        return []
+    return [
+        f"Left out of all tables, because the student was trained anew since: {', '.join(names)}. "
+        "`codistill study run` does them again."
+    ]
 
 
 def plain_numbers(results: Results) -> dict[str, Any]:
