@@ -100,6 +100,11 @@ class Results:
             self._outdated[row, seed] = self._find_outdated(row, seed)
         return self._outdated[row, seed]
 
+    def left_out(self) -> list[str]:
+        """Names of all cells that are outdated."""
+        rows = ((row, seed) for row in self.study.rows for seed in self.study.seeds)
+        return [f"{row}/{seed}/{name}" for row, seed in rows for name in self.outdated(row, seed)]
+
     def _find_outdated(self, row: str, seed: int) -> tuple[str, ...]:
         if not self.study.rows[row].recipe:
             return ()

@@ -242,19 +242,9 @@ def _cells(results: Results) -> Grid:
 
 
 def _left_out(results: Results) -> list[str]:
-    study = results.study
-    names = [
-        f"{row}/{seed}/{name}"
-        for row in study.rows
-        for seed in study.seeds
-        for name in results.outdated(row, seed)
-    ]
-    if not names:
-        return []
-    return [
-        f"Left out of all tables, because the student was trained anew since: {', '.join(names)}. "
-        "`codistill study run` does them again."
-    ]
+    text = "Left out, because the student was trained anew since: {}. `codistill study run` does them again."
+    names = results.left_out()
+    return [text.format(", ".join(names))] if names else []
 
 
 def plain_numbers(results: Results) -> dict[str, Any]:
