@@ -8,6 +8,7 @@ Out: one `CheckResult` per logged number and mode, for the worst step, and one p
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,9 @@ def _train_step(
 @torch.no_grad()
 def _evaluate(objective: DistillationObjective, batch: Batch, total: int) -> dict[str, float]:
     """Metrics of a step in evaluation mode: target statistics from the buffers, every coefficient 1."""
-    full = DistillConfig(dropping=DroppingConfig(mode="none"), targets=objective.config.targets)
+    kept = replace(objective.config.targets, statistics="fixed")
+    full = DistillConfig(dropping=DroppingConfig(mode="none"), targets=kept)
     evaluation = DistillationObjective(objective.trainable, objective.bank, full)
-    evaluation.momentum = lambda step, total_steps: 0.0
     objective.trainable.eval()
     result = evaluation.step(objective.trainable, batch, StepContext(step=total - 1, total_steps=total))
     return {_recorded_name(name): value.item() for name, value in result.metrics.items()}
