@@ -20,9 +20,9 @@ from codistill.distill.losses import DistillationLoss, LossConfig
 from codistill.distill.terms import TERMS, Term, TermContext
 from codistill.encoders.registry import REGISTERED
 from codistill.student.projectors import PROJECTORS, ProjectorConfig
+from codistill.tasks.layout import Layout
 from codistill.tasks.opening import open_data
 from codistill.tasks.registry import TASKS, find_task
-from codistill.tasks.task import Layout
 
 ROOT = Path(__file__).parents[1]
 

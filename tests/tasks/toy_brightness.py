@@ -18,24 +18,14 @@ from codistill.errors import ConfigError
 from codistill.files.config import CHANGEABLE
 from codistill.files.plain import to_plain
 from codistill.imaging import read_rgb
+from codistill.tasks.layout import Layout, TaskData, Where
 from codistill.tasks.shared.config import HeadFit, Runtime
 from codistill.tasks.shared.features import FrozenFeatures
 from codistill.tasks.shared.head_files import HeadData, HeadRecord, read_record, write_head
 from codistill.tasks.shared.loading import normalized
 from codistill.tasks.shared.same_encoder import check_features, told_of
 from codistill.tasks.shared.statistics import MeanOf
-from codistill.tasks.task import (
-    Column,
-    ImageFile,
-    Layout,
-    Outcome,
-    Predicted,
-    Prediction,
-    Subject,
-    Task,
-    TaskData,
-    Where,
-)
+from codistill.tasks.task import Column, ImageFile, Outcome, Predicted, Prediction, Subject, Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from codistill.errors import DataError
 from codistill.tasks.classification.data import open_folder
-from codistill.tasks.task import Where
+from codistill.tasks.layout import Where
 from codistill.world.classes import CLASS_INDEX, IGNORE
 from codistill.world.crops import windows_of, write_things
 from codistill.world.dataset import World

@@ -28,12 +28,13 @@ from codistill.tasks.evaluation import (
     evaluate,
     write_evaluation,
 )
+from codistill.tasks.layout import TaskData
 from codistill.tasks.opening import fit_task, open_data, scored_split
 from codistill.tasks.registry import find_task
 from codistill.tasks.shared.head_files import HeadRecord, is_head, read_record
 from codistill.tasks.shared.score_table import read_stored
 from codistill.tasks.shared.scored_head import HEAD_SHA256, head_sha256
-from codistill.tasks.task import Subject, Task, TaskData
+from codistill.tasks.task import Subject, Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,9 +134,7 @@ class DistillationObjective:
         self._weights = None if self._weights is None else self._weights.to(device)
 
     def momentum(self, step: int, total_steps: int) -> float:
-        """Momentum of the target statistics' buffers at a 0-based step; 0 if the statistics are fixed."""
-        if self.config.targets.statistics == "fixed":
-            return 0.0
+        """Momentum of the target statistics' buffers at a 0-based step, where they follow the batches."""
         if len(self._momenta) != total_steps:
             targets = self.config.targets
             self._momenta = [

@@ -20,12 +20,13 @@ from codistill.files.plain import to_plain
 from codistill.files.writing import make_directory
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.metrics.interval import Interval
+from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.data import spread
 from codistill.tasks.shared.groups import named_groups
 from codistill.tasks.shared.record import write_metrics
 from codistill.tasks.shared.score_table import PER_IMAGE, ScoreTable, read_table
 from codistill.tasks.shared.scored_head import check_scored
-from codistill.tasks.task import Column, Outcome, Summary, Task, TaskData
+from codistill.tasks.task import Column, Outcome, Summary, Task
 
 METRICS, PICTURES = "metrics.json", "pictures.png"
 WIDTH = 900

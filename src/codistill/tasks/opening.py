@@ -8,10 +8,11 @@ from codistill.engine.distributed import Process
 from codistill.errors import ConfigError, DataError, unknown_name
 from codistill.files.idle import refuse_idle
 from codistill.files.specs import parse_spec
+from codistill.tasks.layout import Layout, TaskData, Where
 from codistill.tasks.shared.config import HeadFit, Runtime
 from codistill.tasks.shared.data import limited
 from codistill.tasks.shared.head_files import is_head, read_record
-from codistill.tasks.task import Layout, Task, TaskData, Where
+from codistill.tasks.task import Task
 from codistill.weights.run import CONFIG, is_run
 
 

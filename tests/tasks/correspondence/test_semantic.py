@@ -15,11 +15,12 @@ from codistill.tasks.correspondence.semantic import TASK, SemanticTest
 from codistill.tasks.correspondence.spair import SPairData, open_spair
 from codistill.tasks.encoder_alone import DenseFeatures
 from codistill.tasks.evaluation import Evaluation, evaluate, write_evaluation
+from codistill.tasks.layout import Where
 from codistill.tasks.opening import open_data
 from codistill.tasks.registry import find_task
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig
-from codistill.tasks.task import Subject, Where
+from codistill.tasks.task import Subject
 
 
 class Cells(DenseFeatures):

@@ -18,12 +18,13 @@ from codistill.tasks.correspondence.matching import CorrespondenceTest, known_gr
 from codistill.tasks.correspondence.task import TASK
 from codistill.tasks.encoder_alone import DenseFeatures, load_features
 from codistill.tasks.evaluation import evaluate, write_evaluation
+from codistill.tasks.layout import TaskData
 from codistill.tasks.opening import open_data
 from codistill.tasks.registry import find_task
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.features import FeatureConfig, FrozenFeatures
 from codistill.tasks.shared.groups import Groups
-from codistill.tasks.task import Subject, TaskData
+from codistill.tasks.task import Subject
 from codistill.tasks.two_view.pairs import Pair, PosedImage
 
 

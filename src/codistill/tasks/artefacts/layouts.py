@@ -7,9 +7,9 @@ from pathlib import Path
 from codistill.data import Source, open_source
 from codistill.errors import DataError, unknown_name
 from codistill.files.listing import list_files
+from codistill.tasks.layout import Layout, TaskData, Where
 from codistill.tasks.shared.groups import Groups, groups_of
 from codistill.tasks.shared.pictures import FilePicture, SourcePicture
-from codistill.tasks.task import Layout, TaskData, Where
 from codistill.world.dataset import World, world_source
 from codistill.world.identity import SPLITS, scene_of
 

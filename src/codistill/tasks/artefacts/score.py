@@ -22,11 +22,12 @@ from codistill.imaging.normalize import normalized
 from codistill.metrics.fixed_pattern import pattern_parts
 from codistill.metrics.token_lengths import long_from
 from codistill.tasks.encoder_alone import DenseFeatures, load_features
+from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.groups import named_groups
 from codistill.tasks.shared.pictures import in_batches, prepared_batches
 from codistill.tasks.shared.progress import Lines
-from codistill.tasks.task import Outcome, Subject, TaskData
+from codistill.tasks.task import Outcome, Subject
 
 STATES = {False: "", True: "_normed"}
 """Suffixes of the names of scores: tokens before the final norm (False) and after it (True)."""

@@ -21,10 +21,11 @@ import numpy as np
 
 from codistill.tasks.artefacts.layouts import LAYOUTS
 from codistill.tasks.artefacts.score import STATES, ArtefactsTest, load, score
+from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.pictures import check_pictures
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import MeanOf, SumsOf
-from codistill.tasks.task import Column, Summary, Task, TaskData
+from codistill.tasks.task import Column, Summary, Task
 
 WHEN = {False: "before the final norm", True: "after it"}
 

@@ -15,11 +15,11 @@ from codistill.errors import ConfigError, DataError
 from codistill.files.inputs import Row, fact
 from codistill.files.listing import IMAGE_SUFFIXES, PassedOver, list_folders, say, walk_files
 from codistill.tasks.classification.world_things import WorldThings
+from codistill.tasks.layout import Layout, TaskData, Where
 from codistill.tasks.shared.groups import Groups, groups_of
 from codistill.tasks.shared.inputs import SampleInputs
 from codistill.tasks.shared.pictures import FilePicture, Picture, check_pictures
 from codistill.tasks.shared.progress import Lines
-from codistill.tasks.task import Layout, TaskData, Where
 from codistill.world.classes import CLASSES
 from codistill.world.crops import LEAST, check_categories
 from codistill.world.dataset import World

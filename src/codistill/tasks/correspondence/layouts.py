@@ -2,7 +2,7 @@
 
 from codistill.tasks.correspondence.navi import NAVI_LAYOUT, open_navi
 from codistill.tasks.correspondence.scannet import SCANNET_LAYOUT, open_scannet
-from codistill.tasks.task import Layout
+from codistill.tasks.layout import Layout
 from codistill.tasks.two_view.layouts import LAYOUTS as PAIRS
 
 LAYOUTS = {

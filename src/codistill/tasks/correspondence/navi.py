@@ -25,9 +25,9 @@ from codistill.errors import DataError
 from codistill.files.listing import any_case, list_folders
 from codistill.geometry.poses import pose_matrix, quaternion_to_matrix, rotation_angle
 from codistill.imaging import decode_map, read_file, read_rgb
+from codistill.tasks.layout import TaskData, Where
 from codistill.tasks.shared.data import need_folder
 from codistill.tasks.shared.groups import Groups
-from codistill.tasks.task import TaskData, Where
 from codistill.tasks.two_view.pairs import FilePairs, PosedImage, ViewFiles
 
 NAVI_LAYOUT = "OBJECT/wild_set/{annotations.json, images/NAME.jpg, depth/NAME.png} (NAVI v1)"

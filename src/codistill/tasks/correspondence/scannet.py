@@ -14,9 +14,9 @@ import numpy as np
 
 from codistill.errors import DataError
 from codistill.files.npz import read_npz
+from codistill.tasks.layout import TaskData, Where
 from codistill.tasks.shared.data import check_count, need_folder, read_list
 from codistill.tasks.shared.groups import Groups
-from codistill.tasks.task import TaskData, Where
 from codistill.tasks.two_view.pairs import FilePairs, ViewFiles
 
 SCANNET_LAYOUT = (

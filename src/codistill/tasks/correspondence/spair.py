@@ -18,9 +18,9 @@ from codistill.data.rooted import path_below
 from codistill.errors import CodistillError, DataError
 from codistill.files.json_files import read_json
 from codistill.files.listing import list_files
+from codistill.tasks.layout import Layout, TaskData, Where
 from codistill.tasks.shared.data import check_count, need_folder
 from codistill.tasks.shared.groups import Groups
-from codistill.tasks.task import Layout, TaskData, Where
 
 SPAIR_LAYOUT = "JPEGImages/CLASS/IMAGE.jpg, PairAnnotation/{trn,val,test}/*.json (SPair-71k as published)"
 COUNTS = {"test": 12234, "val": 5384, "trn": 53340}

@@ -18,11 +18,12 @@ from codistill.tasks.correspondence.layouts import LAYOUTS
 from codistill.tasks.correspondence.matching import CorrespondenceTest, PairMatches, match_pair
 from codistill.tasks.encoder_alone import DenseFeatures, load_features
 from codistill.tasks.evaluation import plain_interval
+from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import spread
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import MeanOf
-from codistill.tasks.task import Column, Outcome, Summary, Task, TaskData
+from codistill.tasks.task import Column, Outcome, Summary, Task
 from codistill.tasks.two_view.pairs import Pair
 
 LIMITS = {

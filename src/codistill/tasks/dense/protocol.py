@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from codistill.errors import ConfigError
+from codistill.tasks.layout import TaskData, Where
 from codistill.tasks.shared.data import DenseData
-from codistill.tasks.task import TaskData, Where
 
 Protocol = TypeVar("Protocol")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
 from codistill.errors import DataError
+from codistill.tasks.layout import Layout, TaskData, Where
 from codistill.tasks.people.folder import FolderPeople, open_folder
 from codistill.tasks.people.sample import Skeleton
 from codistill.tasks.people.smplx_layouts import SmplxImages, open_agora, open_bedlam
 from codistill.tasks.people.world_people import WorldPeople
 from codistill.tasks.shared.data import CHECKED, spread
-from codistill.tasks.task import Layout, TaskData, Where
 from codistill.world.dataset import World
 
 SIZE = 448

@@ -18,9 +18,9 @@ import torch
 from codistill.errors import DataError
 from codistill.files.listing import any_case, by_stem, list_files, list_folders
 from codistill.geometry.poses import pose_matrix, quaternion_to_matrix
+from codistill.tasks.layout import Layout, Where
 from codistill.tasks.shared.data import need_folder, read_list
 from codistill.tasks.shared.groups import GROUPS_FILE, Groups, groups_of, joined
-from codistill.tasks.task import Layout, Where
 from codistill.tasks.two_view.pairs import FilePairs, PairsData, ViewFiles, WorldPairs
 from codistill.world.dataset import World
 

@@ -14,10 +14,10 @@ from codistill.errors import DataError
 from codistill.files.inputs import fact
 from codistill.imaging import decode_map, read_file, read_rgb
 from codistill.imaging.depth16 import to_metres
+from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.data import CHECKED, spread
 from codistill.tasks.shared.groups import Groups
 from codistill.tasks.shared.inputs import SampleInputs
-from codistill.tasks.task import TaskData
 from codistill.world.dataset import PairDataset
 
 

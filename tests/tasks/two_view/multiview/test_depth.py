@@ -11,9 +11,9 @@ from codistill.errors import ConfigError, DataError
 from codistill.geometry.cameras import ImageFit
 from codistill.metrics.multiview_depth import resize_nearest
 from codistill.tasks.evaluation import evaluate
+from codistill.tasks.layout import TaskData
 from codistill.tasks.opening import open_split
 from codistill.tasks.shared.config import Runtime
-from codistill.tasks.task import TaskData
 from codistill.tasks.two_view.multiview.data import LAYOUTS, PairSet
 from codistill.tasks.two_view.multiview.depth import TASK, MultiviewDepthTest
 from codistill.tasks.two_view.multiview.predict import in_original

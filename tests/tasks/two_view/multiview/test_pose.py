@@ -12,11 +12,11 @@ from codistill.errors import ConfigError, DataError
 from codistill.metrics.interval import bootstrap_mean
 from codistill.metrics.multiview_pose import PairErrors, pair_errors, pose_scores
 from codistill.tasks.evaluation import evaluate, intervals
+from codistill.tasks.layout import TaskData
 from codistill.tasks.opening import open_split
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.groups import alone
 from codistill.tasks.shared.score_table import ScoreTable
-from codistill.tasks.task import TaskData
 from codistill.tasks.two_view.multiview.data import LAYOUTS, PairSet
 from codistill.tasks.two_view.multiview.pose import COLUMNS, TASK, MultiviewPoseTest, errors_of_pairs
 from codistill.tasks.two_view.multiview.predict import PAIR_ESTIMATORS

@@ -10,10 +10,10 @@ from codistill.errors import CheckpointError, DataError, MissingExtraError
 from codistill.geometry.estimate import PoseEstimate
 from codistill.metrics.mapfree_submission import score_submission, write_submission
 from codistill.tasks.evaluation import evaluate, intervals, plain_interval
+from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.groups import Groups, alone
 from codistill.tasks.shared.score_table import ScoreTable
-from codistill.tasks.task import TaskData
 from codistill.tasks.two_view.pairs import Pair
 from codistill.tasks.two_view.relocalize.baselines import (
     LoftrMatcher,

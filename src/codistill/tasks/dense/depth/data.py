@@ -24,6 +24,7 @@ from codistill.imaging.depth16 import MILLIMETRE, to_metres
 from codistill.metrics.depth import NYU_EIGEN_CROP
 from codistill.tasks.dense.protocol import DenseSplit, opened
 from codistill.tasks.dense.world import world_surfaces
+from codistill.tasks.layout import Layout, Where
 from codistill.tasks.shared.data import (
     DenseData,
     FilePairs,
@@ -34,7 +35,6 @@ from codistill.tasks.shared.data import (
     read_list,
 )
 from codistill.tasks.shared.groups import Groups, groups_of
-from codistill.tasks.task import Layout, Where
 from codistill.world.dataset import DepthSample, World
 
 RANGE_FILE = "depth.json"

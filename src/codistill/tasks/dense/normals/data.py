@@ -17,6 +17,7 @@ from codistill.imaging.normals import Colours, colours_of
 from codistill.tasks.dense.protocol import CropProtocol, DenseSplit, opened
 from codistill.tasks.dense.views import Pair, SurfaceViews, resize_image
 from codistill.tasks.dense.world import world_surfaces
+from codistill.tasks.layout import Layout, Where
 from codistill.tasks.shared.data import (
     DenseSample,
     FilePairs,
@@ -26,7 +27,6 @@ from codistill.tasks.shared.data import (
     pair_up,
 )
 from codistill.tasks.shared.groups import groups_of
-from codistill.tasks.task import Layout, Where
 from codistill.world.dataset import DepthSample, World
 
 AXES_FILE = "normals.json"

@@ -16,8 +16,8 @@ from codistill.tasks.dense.protocol import DenseSplit
 from codistill.tasks.dense.segmentation.classes import ADE20K, CITYSCAPES, NYU40, SCANNET20
 from codistill.tasks.dense.segmentation.layouts import Found, ade20k, cityscapes, folder, nyuv2, scannet
 from codistill.tasks.dense.world import WorldSamples
+from codistill.tasks.layout import Layout, Where
 from codistill.tasks.shared.data import spread
-from codistill.tasks.task import Layout, Where
 from codistill.world.dataset import SegmentationSample, World
 
 

@@ -15,9 +15,9 @@ from typing import Protocol
 
 from codistill.errors import DataError, unknown_name
 from codistill.files.listing import any_case, by_stem, list_files, list_folders
+from codistill.tasks.layout import Layout, TaskData, Where
 from codistill.tasks.shared.data import need_folder, read_list
 from codistill.tasks.shared.groups import Groups, groups_of, named_groups
-from codistill.tasks.task import Layout, TaskData, Where
 from codistill.tasks.two_view.layouts import LAYOUTS as PAIRS
 from codistill.tasks.two_view.layouts import read_cameras
 from codistill.tasks.two_view.pairs import Pair, PairData, PosedImage, ViewFiles

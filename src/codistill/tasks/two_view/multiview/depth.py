@@ -29,8 +29,9 @@ from codistill.metrics.multiview_depth import (
     fuse_depths,
     median,
 )
+from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.config import Runtime
-from codistill.tasks.task import Column, Outcome, Task, TaskData
+from codistill.tasks.task import Column, Outcome, Task
 from codistill.tasks.two_view.head import open_two_view
 from codistill.tasks.two_view.multiview.data import LAYOUTS, ViewSet, check_keys
 from codistill.tasks.two_view.multiview.predict import in_original, pair_depth

@@ -16,9 +16,10 @@ from torch import Tensor
 from codistill.errors import ConfigError, unknown_name
 from codistill.geometry.poses import invert_pose
 from codistill.metrics.multiview_pose import MAX_ANGLE, PairErrors, pair_errors, pose_scores
+from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.score_table import ScoreTable
-from codistill.tasks.task import Column, Outcome, Subject, Summary, Task, TaskData
+from codistill.tasks.task import Column, Outcome, Subject, Summary, Task
 from codistill.tasks.two_view.head import open_two_view
 from codistill.tasks.two_view.multiview.data import LAYOUTS, ViewSet, check_sets
 from codistill.tasks.two_view.multiview.predict import Estimator, relative_poses

@@ -9,8 +9,9 @@ import torch
 
 from codistill.errors import ConfigError
 from codistill.geometry.estimate import PoseEstimate
+from codistill.tasks.layout import TaskData
 from codistill.tasks.opening import open_split
-from codistill.tasks.task import Subject, TaskData
+from codistill.tasks.task import Subject
 from codistill.tasks.two_view.decode import Solver
 from codistill.tasks.two_view.head import open_two_view
 from codistill.tasks.two_view.layouts import LAYOUTS

@@ -11,9 +11,10 @@ import numpy as np
 
 from codistill.imaging.marks import match_picture
 from codistill.tasks.evaluation import intervals, plain_interval
+from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.score_table import ScoreTable
-from codistill.tasks.task import Outcome, Summary, Task, TaskData
+from codistill.tasks.task import Outcome, Summary, Task
 from codistill.tasks.two_view.layouts import LAYOUTS
 from codistill.tasks.two_view.pairs import Pair, check_pairs
 from codistill.tasks.two_view.relocalize.baselines import BASELINES, Matches
