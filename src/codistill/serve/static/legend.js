@@ -3,6 +3,7 @@
 import { rampCSS } from "./colours.js";
 
 const SHOWN = 6;
+const ENOUGH_MATCHES = 12; // as in tasks/two_view/reconstruct/edges.py
 
 // legend: the element. kind: of what is shown. about: that answer for the first picture. twoView: of the scene, or null.
 export function showLegend(legend, kind, about, twoView) {
@@ -22,7 +23,9 @@ export function showLegend(legend, kind, about, twoView) {
     legend.append(ramp);
     put(`${about.high.toFixed(1)} m`);
   } else if (kind === "similar") put("patches like the white one; the likest is yellow; click it again to go back");
-  else if (kind === "two_view" && twoView) put(`${twoView.pairs[0].matches} matches`);
-  else if (kind === "normals") put("red right, green up, blue towards you");
+  else if (kind === "two_view" && twoView) {
+    const { matches, consistent } = twoView.pairs[0];
+    put(consistent < ENOUGH_MATCHES ? `no overlap was found: ${consistent} of ${matches} matches agree with one pose` : `${matches} matches`);
+  } else if (kind === "normals") put("red right, green up, blue towards you");
   else put("click any patch to see what is like it");
 }

@@ -25,7 +25,7 @@ from codistill.tasks.task import Sight, Subject
 from codistill.tasks.two_view.decode import EncodedView, PairDecoder
 from codistill.tasks.two_view.head import fitted_network, published_protocol, released_file
 from codistill.tasks.two_view.reconstruct.align import AlignConfig
-from codistill.tasks.two_view.reconstruct.edges import choose_pairs, graph_of
+from codistill.tasks.two_view.reconstruct.edges import choose_pairs, graph_of, unconnected
 from codistill.tasks.two_view.reconstruct.files import describe
 from codistill.tasks.two_view.reconstruct.images import SourceImage, exif_focal
 from codistill.tasks.two_view.reconstruct.preview import preview
@@ -104,8 +104,12 @@ class TwoViewAnswer(Answer):
         return np.asarray(preview(self.scene))
 
     def text(self) -> str:
-        found = sum(len(values) for values in self.matches.values())
-        return f"{len(self.scene.cameras)} cameras, {len(self.scene.points)} points, {found} matches"
+        cameras, links = self.scene.cameras, self.scene.links
+        found = sum(len(link.matches) for link in links)
+        text = f"{len(cameras)} cameras, {len(self.scene.points)} points, {found} matches"
+        apart = unconnected(links, len(cameras))
+        names = ", ".join(cameras[number].image.path.name for number in apart)
+        return f"{text}; no overlap was found between {names} and the other images" if apart else text
 
     def facts(self) -> Mapping[str, Any]:
         return describe(self.scene, {})

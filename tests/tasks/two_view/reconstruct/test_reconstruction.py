@@ -19,6 +19,7 @@ from codistill.tasks.two_view.reconstruct.images import SourceImage, read_image
 from codistill.tasks.two_view.reconstruct.preview import preview, render_points
 from codistill.tasks.two_view.reconstruct.reconstruct import ReconstructConfig, reconstruct
 from codistill.tasks.two_view.reconstruct.start import first_guess, spanning_tree
+from codistill.tasks.two_view.sight import TwoViewAnswer
 
 POSES = (look(0, 0, 0), look(0.3, 0.1, -6), look(-0.2, 0.05, 5))
 
@@ -296,3 +297,13 @@ def test_focal_length_comes_from_exif(tmp_path):
     (tmp_path / "c.jpg").write_text("not an image")
     with pytest.raises(DataError, match=r"c\.jpg"):
         read_image(tmp_path / "c.jpg")
+
+
+def test_an_answer_says_which_images_overlap_with_none(scene):
+    links = scene.links
+    assert TwoViewAnswer(scene).text().endswith(f"points, {sum(len(link.matches) for link in links)} matches")
+    apart = replace(
+        scene,
+        links=tuple(replace(link, inliers=11 if 2 in (link.first, link.second) else 12) for link in links),
+    )
+    assert TwoViewAnswer(apart).text().endswith("; no overlap was found between 2.png and the other images")

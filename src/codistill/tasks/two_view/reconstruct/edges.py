@@ -4,7 +4,7 @@ An edge is a directed pair: the points of both of its views are in the first cam
 two edges, and each image is encoded once. Source: DUSt3R (arXiv 2312.14132), section 3.4, with its sliding window.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,9 @@ from codistill.heads.two_view.network import ViewPrediction
 from codistill.tasks.two_view.decode import EncodedView, PairDecoder, PairMatches, PairPrediction
 from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.reconstruct.images import SourceImage
+
+ENOUGH_MATCHES = 12
+"""Matches that agree with one pose, from which two images count as overlapping."""
 
 
 @dataclass(frozen=True)
@@ -187,19 +190,24 @@ def fitted_focal(points: Tensor, fit: ImageFit, known: float | None) -> float:
     return float(estimate_focal(points[None].float(), center[None].to(points.device), clip=(0.5, 4.0))[0])
 
 
+def unconnected(links: Sequence[Link], count: int, least: int = ENOUGH_MATCHES) -> list[int]:
+    """Indices of the images that no chain of pairs with enough consistent matches connects to the largest group."""
+    group = list(range(count))
+    for link in links:
+        if link.inliers >= least:
+            old, new = group[link.second], group[link.first]
+            group = [new if g == old else g for g in group]
+    main = max(group, key=group.count)
+    return [number for number, g in enumerate(group) if g != main]
+
+
 def check_connected(graph: Graph, images: list[SourceImage], least: int) -> None:
     """Refuse images that are not connected to the others by a chain of pairs with enough consistent matches.
 
     Raises:
         DataError: if there are such images; the message names them, and the best count that was found.
     """
-    group = list(range(len(images)))
-    for link in graph.links:
-        if link.inliers >= least:
-            old, new = group[link.second], group[link.first]
-            group = [new if g == old else g for g in group]
-    main = max(set(group), key=group.count)
-    apart = [number for number, g in enumerate(group) if g != main]
+    apart = unconnected(graph.links, len(images), least)
     if apart:
         worst = apart[0]
         best = max((k.inliers for k in graph.links if worst in (k.first, k.second)), default=0)

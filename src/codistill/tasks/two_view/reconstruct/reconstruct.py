@@ -8,7 +8,13 @@ from codistill.errors import ConfigError, check_least
 from codistill.geometry.robust import RobustConfig
 from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.reconstruct.align import AlignConfig, align
-from codistill.tasks.two_view.reconstruct.edges import Graph, build_graph, check_connected, choose_pairs
+from codistill.tasks.two_view.reconstruct.edges import (
+    ENOUGH_MATCHES,
+    Graph,
+    build_graph,
+    check_connected,
+    choose_pairs,
+)
 from codistill.tasks.two_view.reconstruct.images import SourceImage
 from codistill.tasks.two_view.reconstruct.scene import Scene, check_confidence, make_scene
 from codistill.tasks.two_view.reconstruct.start import first_guess
@@ -27,7 +33,7 @@ class ReconstructConfig:
     """
 
     window: int | None = None
-    min_matches: int = 12
+    min_matches: int = ENOUGH_MATCHES
     min_confidence: float | None = None
     align: AlignConfig = field(default_factory=AlignConfig)
     robust: RobustConfig = field(default_factory=RobustConfig)
