@@ -278,3 +278,19 @@ def test_a_students_projectors_are_left_out_on_demand(
     assert "no projectors to leave out" in capsys.readouterr().err
     assert main(["bundle", str(tmp_path / "bare"), "--head", "x", "--no-projectors"]) == 2
     assert "--no-projectors" in capsys.readouterr().err
+
+
+def test_a_licence_that_forbids_commercial_use_is_not_replaced_by_a_free_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bound = tmp_path / "bound"
+    assert (
+        main(["convert", str(export(tmp_path / "free")), "--out", str(bound), "--licence", "CC-BY-NC-4.0"])
+        == 0
+    )
+    free = ["--licence", "Apache-2.0", "--out", str(tmp_path / "freed")]
+    assert main(["convert", str(bound), *free]) == 2
+    assert "forbid commercial use (licence: CC-BY-NC-4.0)" in capsys.readouterr().err
+    assert main(["bundle", str(bound), "--about", "A student.", *free]) == 2
+    assert "forbid commercial use (licence: CC-BY-NC-4.0)" in capsys.readouterr().err
+    assert not (tmp_path / "freed").exists()

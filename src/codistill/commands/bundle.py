@@ -8,6 +8,7 @@ from codistill.tasks.bundle import BundledHead, bundle_encoder, bundle_heads
 from codistill.weights.cache import named_weights
 from codistill.weights.contents import StudentWeights
 from codistill.weights.layouts import read_weights
+from codistill.weights.licences import restated
 from codistill.weights.shipped import find_shipped
 
 SIZE = 112
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> int:
             asked.out,
             name=asked.out.name,
             about=_text(asked.about),
-            licence=asked.licence or _licence(encoder),
+            licence=_licence(encoder, asked.licence),
             command=command,
             size=SIZE if asked.size is None else asked.size,
             projectors=not asked.no_projectors,
@@ -57,12 +58,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _licence(encoder: Path) -> str:
+def _licence(encoder: Path, asked: str | None) -> str:
     weights = read_weights(encoder)
     licence = weights.encoder.licence if isinstance(weights, StudentWeights) else weights.licence
-    if licence.startswith("unknown"):
+    if not asked and licence.startswith("unknown"):
         raise ConfigError(f"{encoder}: does not say its licence: state it (--licence)")
-    return licence
+    return restated(licence, asked)
 
 
 def _head(text: str) -> BundledHead:

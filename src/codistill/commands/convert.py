@@ -14,6 +14,7 @@ from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import write_export
 from codistill.weights.known import find_known
 from codistill.weights.layouts import read_weights
+from codistill.weights.licences import restated
 
 
 def main(argv: list[str]) -> int:
@@ -52,5 +53,5 @@ def _adjusted(
 ) -> EncoderWeights | StudentWeights:
     encoder = weights.encoder if isinstance(weights, StudentWeights) else weights
     encoder = changed(encoder, options)
-    encoder = replace(encoder, licence=licence or encoder.licence, name=name or encoder.name)
+    encoder = replace(encoder, licence=restated(encoder.licence, licence), name=name or encoder.name)
     return replace(weights, encoder=encoder) if isinstance(weights, StudentWeights) else encoder

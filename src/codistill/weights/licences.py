@@ -6,6 +6,8 @@ teacher (a proxy) passes on all of them, so that none is lost over generations.
 
 from collections.abc import Iterable
 
+from codistill.errors import ConfigError
+
 DISTILLED = "distilled from weights under: "
 _MARK = "; "
 _FREE = (
@@ -51,6 +53,20 @@ def permits_commercial(licence: str) -> bool | None:
     if False in found:
         return False
     return None if None in found else True
+
+
+def restated(licence: str, asked: str | None) -> str:
+    """The licence to record for weights under `licence`, of which the user states another one (None: does not).
+
+    Raises:
+        ConfigError: if the weights forbid commercial use and the stated licence allows it, or does not say.
+    """
+    if asked and permits_commercial(licence) is False and permits_commercial(asked) is not False:
+        raise ConfigError(
+            f"the weights forbid commercial use (licence: {licence}), and copies of them keep that: leave --licence "
+            f"{asked!r} out, or state a licence that forbids it, too"
+        )
+    return asked or licence
 
 
 def _permits(licence: str) -> bool | None:

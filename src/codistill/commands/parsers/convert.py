@@ -15,6 +15,6 @@ add("--encoder-only", action="store_true", help="leave projectors and target sta
 add("--image-size", type=int, metavar="PIXELS", help="resize the positional embedding for this size")
 add("--num-heads", type=int, metavar="N", help="heads of a file that does not say them")
 add("--name", help="what to call the encoder")
-add("--licence", help="licence of the weights, where the file does not say it")
+add("--licence", help="licence of the weights (what the file says)")
 
 parse = PARSER.parse_args
