@@ -76,6 +76,9 @@ def test_pairs_are_another_input_when_any_part_of_them_is(folder, what):
         ("pairs.txt", "a b much\n", "Expected: NAME1 NAME2"),
         ("cameras.txt", "a 1 2 3\n", "cameras.txt, line 1: expected `NAME fx fy cx cy qw qx"),
         ("cameras.txt", "a 50 51 14 9 1 0 0 0 0 0 0\n", "'b' has not a line in cameras.txt"),
+        ("cameras.txt", "a 50 0 14 9 1 0 0 0 0 0 0\n", "line 1: .*fx and fy positive"),
+        ("cameras.txt", "a 50 51 14 9 1 0 0 0 0 0 0\n" * 2, "line 2: a second camera for 'a'"),
+        ("pairs.txt", "a b 50\n", "the overlap from 0 to 1"),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_said(folder, file, text, words):

@@ -62,8 +62,10 @@ def _folder(root: Path, split: str) -> FilePairs:
             overlap = float(words[2]) if len(words) == 3 else math.nan
         except ValueError:
             words = []
-        if len(words) not in (2, 3):
-            raise DataError(f"{listing}, line {number}: {line!r}. Expected: NAME1 NAME2 [overlap]")
+        if len(words) not in (2, 3) or not (math.isnan(overlap) or 0 <= overlap <= 1):
+            raise DataError(
+                f"{listing}, line {number}: {line!r}. Expected: NAME1 NAME2 [overlap], the overlap from 0 to 1"
+            )
         for name in words[:2]:
             for known, what in ((images, "an image in images/"), (cameras, "a line in cameras.txt")):
                 if name not in known:
@@ -105,10 +107,13 @@ def read_cameras(path: Path, layout: str = FOLDER_LAYOUT) -> dict[str, tuple[np.
             values = [float(field) for field in fields]
         except ValueError:
             values = []
-        if len(values) != 11 or not np.isfinite(values).all() or not any(values[4:8]):
+        if len(values) != 11 or not np.isfinite(values).all() or not any(values[4:8]) or min(values[:2]) <= 0:
             raise DataError(
-                f"{path}, line {number}: expected `NAME fx fy cx cy qw qx qy qz tx ty tz`, got {line!r}"
+                f"{path}, line {number}: expected `NAME fx fy cx cy qw qx qy qz tx ty tz`, fx and fy positive, got "
+                f"{line!r}"
             )
+        if name in cameras:
+            raise DataError(f"{path}, line {number}: a second camera for {name!r}; remove one of the lines")
         cameras[name] = (_matrix(*values[:4]), _pose(values[4:8], values[8:]))
     return cameras
 
