@@ -164,7 +164,8 @@ def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
         open_people(f"bedlan:{tmp_path}", "train")
     root = write_folder(tmp_path / "f", train=2, val=1)
     (root / "images" / "0001.png").unlink()
-    assert len(open_people(f"folder:{root}", "train", partial=True).samples) == 1
+    data = open_people(f"folder:{root}", "train", partial=True)
+    assert len(data.samples) == 1 and data.notes == ("1 of 2 images are missing, and are left out",)
     for count in ('"ten"', "null", "0", "2.5"):
         (root / "people.json").write_text(f'{{"body": "smplx", "n_shape": {count}}}')
         with pytest.raises(DataError, match=r'"n_shape" must be a whole number of 1 to 300; got'):

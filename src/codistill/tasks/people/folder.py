@@ -59,7 +59,7 @@ class FolderPeople:
     Attributes:
         root: the folder. lines: lines of the split's file. file: path of that file, for errors.
         body: body model of the labels.
-        notes: empty, since no label is left out.
+        notes: how many lines were left out because their images are missing.
     """
 
     root: Path
@@ -145,9 +145,13 @@ def open_folder(root: Path, split: str, partial: bool) -> FolderPeople:
     file = root / f"{split}.jsonl"
     lines = read_list(file, LAYOUT)
     _check_images(lines, file)
+    notes: tuple[str, ...] = ()
     if partial:
-        lines = [line for n, line in enumerate(lines) if _is_there(root, line, f"{file}, line {n + 1}")]
-    return FolderPeople(root, tuple(lines), file, body)
+        there = [line for n, line in enumerate(lines) if _is_there(root, line, f"{file}, line {n + 1}")]
+        if len(there) < len(lines):
+            notes = (f"{len(lines) - len(there)} of {len(lines)} images are missing, and are left out",)
+        lines = there
+    return FolderPeople(root, tuple(lines), file, body, notes)
 
 
 def _check_images(lines: list[str], file: Path) -> None:
