@@ -10,8 +10,10 @@ from task_toys import depth_lists, write_png
 from codistill.errors import DataError
 from codistill.tasks.dense.depth.data import PROTOCOLS, DepthProtocol
 from codistill.tasks.dense.depth.fit import check_range
+from codistill.tasks.dense.depth.task import TASK
 from codistill.tasks.dense.depth.views import DepthViews, resize_depth, resize_pair, turned
 from codistill.tasks.dense.views import recolour
+from codistill.tasks.opening import open_data
 from codistill.tasks.shared.data import DenseSample, check_samples
 
 
@@ -173,6 +175,19 @@ def folder_of(root, metres, unit=0.001):
             values = np.full((20, 24), metres / unit, np.uint16)
             write_png(root / "depth" / split / f"{index}.png", values)
     return f"folder:{root}"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_data_that_reach_farther_than_stated_are_neither_fitted_nor_scored(tmp_path, training):
+    spec = folder_of(tmp_path / "far", 40.0)
+    with pytest.raises(DataError, match=r"100.0% of the known depth lies outside .*\{\"farthest\": 40\}"):
+        open_data(TASK, spec, "val", training=training)
+    (tmp_path / "far" / "depth.json").write_text('{"farthest": 80}')
+    assert len(open_data(TASK, spec, "val", training=training).samples) == 3
+    (tmp_path / "none" / "images" / "val").mkdir(parents=True)
+    (tmp_path / "none" / "depth" / "val").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"\(val\): there are no images"):
+        open_data(TASK, f"folder:{tmp_path / 'none'}", "val", training=training)
 
 
 def test_a_range_is_said_in_a_home_folder_too(tmp_path, monkeypatch):
