@@ -197,3 +197,9 @@ def test_labels_may_have_upper_case_names(tmp_path):
 def test_classes_that_make_no_sense_are_named(tmp_path, classes):
     with pytest.raises(DataError, match=r"classes\.json: expected a list of two or more class names"):
         open_segmentation(masks(tmp_path / "a", classes), "train")
+
+
+def test_a_name_of_two_classes_is_refused(tmp_path):
+    """The scores of one of them would be lost."""
+    with pytest.raises(DataError, match=r"classes\.json: names 'thing' more than once"):
+        open_segmentation(masks(tmp_path / "a", ["thing", "ground", "thing"]), "train")

@@ -4,6 +4,7 @@ Every layout states the files it expects, the number of images, and the meaning 
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,7 +204,7 @@ def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValue
     ignored unless it is listed as a class.
 
     Raises:
-        DataError: if the file has another form.
+        DataError: if the file has another form, or names a class twice.
     """
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
@@ -219,6 +220,11 @@ def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValue
         raise DataError(
             f'{path}: expected a list of two or more class names, ["sky", "ground", …], or names with the values that '
             f'they have in the label files, {{"background": 0, "foreground": 255}}; {MAX_CLASSES} classes at most'
+        )
+    twice = [name for name, count in Counter(values.values()).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{path}: names {twice[0]!r} more than once; scores are listed by the names of classes"
         )
     meaning = {255: IGNORE} | {value: number for number, value in enumerate(values)}
     listed = (
