@@ -186,7 +186,9 @@ def test_data_that_reach_farther_than_stated_are_neither_fitted_nor_scored(tmp_p
     assert len(open_data(TASK, spec, "val", training=training).samples) == 3
     (tmp_path / "none" / "images" / "val").mkdir(parents=True)
     (tmp_path / "none" / "depth" / "val").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"\(val\): there are no images"):
+    with pytest.raises(
+        DataError, match=r"images/val: no images lie in it \(folders below it are not searched"
+    ):
         open_data(TASK, f"folder:{tmp_path / 'none'}", "val", training=training)
 
 
