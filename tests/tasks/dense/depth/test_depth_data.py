@@ -168,6 +168,15 @@ def test_resized_depth_has_no_surface_that_was_not_there():
         assert set(np.unique(resize_depth(depth, size))) == {0.0, 2.0, 5.0}
 
 
+def test_a_list_with_two_depth_maps_of_an_image_is_refused(tmp_path):
+    listing = depth_lists(tmp_path, train=2, test=0) / "nyu_train.txt"
+    first, second = listing.read_text().splitlines()
+    other = f"{first.split()[0]} {second.split()[1]} 518"
+    listing.write_text("\n".join([first, second, other]))
+    with pytest.raises(DataError, match=r"nyu_train\.txt: gives .*rgb_00000\.jpg two depth maps"):
+        open_depth(f"nyud:{tmp_path}", "train")
+
+
 def folder_of(root, metres, unit=0.001):
     for split in ("train", "val"):
         for index in range(3):
