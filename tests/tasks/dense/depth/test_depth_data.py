@@ -224,9 +224,11 @@ def test_depth_beyond_the_range_is_refused_until_somebody_says_it(tmp_path):
         check_range(open_depth(spec, "train"))  # nothing at all is left
 
 
-def test_a_folder_says_its_unit(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_folder_says_its_unit(tmp_path, encoding):
+    """In a file that may begin with a byte-order mark, as Windows writes it."""
     spec = folder_of(tmp_path, 120.0, unit=1 / 256)
-    (tmp_path / "depth.json").write_text(json.dumps({"farthest": 200, "metres_per_unit": 1 / 256}))
+    (tmp_path / "depth.json").write_text(json.dumps({"farthest": 200, "metres_per_unit": 1 / 256}), encoding)
     data = open_depth(spec, "val")
     check_range(data)
     assert data.samples[0].target.max() == pytest.approx(120.0)

@@ -184,6 +184,13 @@ def test_label_values_mean_what_classes_json_says(tmp_path, foreground):
         check_samples(other)
 
 
+def test_classes_may_begin_with_a_byte_order_mark(tmp_path):
+    spec = masks(tmp_path / "a", ["background", "foreground"], 1)
+    path = tmp_path / "a" / "classes.json"
+    path.write_text(path.read_text(), "utf-8-sig")
+    assert open_segmentation(spec, "train").classes == ("background", "foreground")
+
+
 def test_labels_may_have_upper_case_names(tmp_path):
     spec = masks(tmp_path / "a", ["background", "foreground"], 1, ".PNG")
     data = open_segmentation(spec, "train")

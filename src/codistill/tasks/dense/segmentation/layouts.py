@@ -207,7 +207,7 @@ def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValue
         DataError: if the file has another form, or names a class twice.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Expected layout: {layout}") from error
     values = dict(enumerate(said)) if isinstance(said, list) else {}
