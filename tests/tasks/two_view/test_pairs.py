@@ -106,6 +106,14 @@ def test_eight_bit_depth_and_other_sizes_are_refused(folder):
         open_pairs(f"folder:{folder}", "train")[0]
 
 
+def test_a_camera_in_parts_of_the_image_is_refused(folder):
+    """Some data sets state intrinsics divided by width and height."""
+    path = folder / "train" / "cameras.txt"
+    path.write_text(path.read_text().replace("b 50 51 14 9", "b 0.9 1.3 0.5 0.5"))
+    with pytest.raises(DataError, match=r"camera of .*b\.png: a focal length of 0\.9 .* 20x30 pixels"):
+        open_pairs(f"folder:{folder}", "train")[0]
+
+
 def test_an_unknown_kind_lists_the_known_ones():
     with pytest.raises(ConfigError, match="Known: folder, mapfree, world"):
         open_pairs("folders:/x", "train")

@@ -32,7 +32,7 @@ from codistill.data.rooted import path_below
 from codistill.errors import DataError, unknown_name
 from codistill.files.inputs import fact
 from codistill.files.json_files import read_json
-from codistill.geometry.cameras import camera_matrix
+from codistill.geometry.cameras import camera_matrix, check_focal
 from codistill.geometry.rotations import rotation_from_vector
 from codistill.heads.human_mesh.targets import PeopleTruth
 from codistill.imaging import read_rgb
@@ -183,15 +183,16 @@ def _object(line: str, where: str) -> dict[str, Any]:
 def _intrinsics(entry: Mapping[str, Any], shape: tuple[int, ...], where: str) -> Tensor:
     if "intrinsics" in entry:
         found = _numbers(entry, "intrinsics", (3, 3), where)
-        if min(found[0, 0], found[1, 1]) <= 0 or found[2].tolist() != [0, 0, 1]:
+        if found[2].tolist() != [0, 0, 1]:
             raise DataError(
-                f'{where}: "intrinsics" must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with positive focal lengths in '
-                f"pixels; got {found.tolist()}"
+                f'{where}: "intrinsics" must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; got {found.tolist()}'
             )
+        check_focal(float(found.diagonal()[:2].min()), shape, where)
         return found
     focal = entry.get("focal")
     if not isinstance(focal, (int, float)) or not 0 < focal < math.inf:
         raise DataError(f'{where}: needs "focal" in pixels, a positive number, or "intrinsics" (3x3)')
+    check_focal(focal, shape, where)
     return camera_matrix(float(focal), ((shape[1] - 1) / 2, (shape[0] - 1) / 2))
 
 

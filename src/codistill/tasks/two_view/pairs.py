@@ -12,6 +12,7 @@ import numpy as np
 
 from codistill.errors import DataError
 from codistill.files.inputs import fact
+from codistill.geometry.cameras import check_focal
 from codistill.imaging import decode_map, read_file, read_rgb
 from codistill.imaging.depth16 import to_metres
 from codistill.tasks.shared.data import CHECKED, spread
@@ -134,6 +135,7 @@ class ViewFiles:
                 f"{self.image} has {image.shape[0]}x{image.shape[1]} pixels, and its intrinsics are of "
                 f"{self.shape[0]}x{self.shape[1]}. Take the original files, not resized ones."
             )
+        check_focal(float(self.intrinsics.diagonal()[:2].min()), image.shape, f"camera of {self.image}")
         if self.depth is None:
             depth = np.zeros(image.shape[:2], dtype=np.float32)
         else:
