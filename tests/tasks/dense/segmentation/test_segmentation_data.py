@@ -74,9 +74,14 @@ def test_scannet_keeps_twenty_classes_and_knows_raw_ids(tmp_path):
         check_samples(data)
     (tmp_path / "scannetv2_train.txt").write_text("scene0000_00\nscene0001_00\n")
     with pytest.raises(
-        DataError, match=r"misses 1 of the 2 scenes of scannetv2_train\.txt, e\.g\. scene0001_00"
+        DataError,
+        match=r"misses the images of 1 of the 2 scenes of scannetv2_train\.txt, e\.g\. scene0001_00",
     ):
         open_segmentation(f"scannet:{tmp_path}", "train")
+    (frame.parent / "scene0001_00" / "label").mkdir(parents=True)  # unpacked in part
+    with pytest.raises(DataError, match=r"misses the images of 1 of the 2 scenes"):
+        open_segmentation(f"scannet:{tmp_path}", "train")
+    assert len(open_segmentation(f"scannet:{tmp_path}", "train", partial=True).samples) == 1
 
 
 def test_a_folder_of_one_s_own_is_checked_before_training(tmp_path):

@@ -168,14 +168,14 @@ def scannet(root: Path, split: str, partial: bool) -> Found:
     listing = next((path for path in beside if path.is_file()), beside[0])
     scenes = [line.strip() for line in read_list(listing, layout)]
     places = [Path(path_below(scene, str(frames))) for scene in scenes]
-    lost = [place.name for place in places if not place.is_dir()]
+    of_scene = [list_files(place / "color", _JPEG) if (place / "color").is_dir() else [] for place in places]
+    lost = [place.name for place, found in zip(places, of_scene, strict=True) if not found]
     if lost and not partial:
         raise DataError(
-            f"{frames}: misses {len(lost)} of the {len(scenes)} scenes of {listing.name}, e.g. {lost[0]}. Complete it, "
-            "or use the rest with --partial (its scores are then not comparable)."
+            f"{frames}: misses the images of {len(lost)} of the {len(scenes)} scenes of {listing.name}, e.g. {lost[0]}"
+            ". Complete it, or use the rest with --partial (its scores are then not comparable)."
         )
-    folders = [place / "color" for place in places if (place / "color").is_dir()]
-    images = [image for folder in folders for image in list_files(folder, _JPEG)]
+    images = [image for found in of_scene for image in found]
     known = dict.fromkeys((*range(41), 255), IGNORE)
     values = LabelValues(
         known | {raw: number for number, raw in enumerate(SCANNET20_IDS)},
