@@ -144,7 +144,7 @@ def test_ddp_and_fsdp2_train_alike_with_everything_that_crosses_ranks(tmp_path: 
                 assert a[name] == pytest.approx(b[name], rel=1e-4), (a["step"], name)
 
 
-def test_own_teachers_and_images(tmp_path: Path) -> None:
+def test_own_teachers_and_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 
     photos = tmp_path / "photos"
@@ -164,6 +164,8 @@ def test_own_teachers_and_images(tmp_path: Path) -> None:
     assert described["teachers"][0]["kinds"] == ["patch"]
     bad = (run / "bad_images.jsonl").read_text()
     assert "broken.jpg" in bad
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{len(bad.splitlines())} bad images were replaced by others: " in said
 
 
 HELD_OUT_NOWHERE = [

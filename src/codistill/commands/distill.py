@@ -29,6 +29,7 @@ from codistill.data.opening import resolve
 from codistill.data.pattern_use import check_patterns_match
 from codistill.distill.objective import DistillationObjective
 from codistill.engine.distributed import DeviceChoice, start_process
+from codistill.engine.logging import BAD_IMAGES
 from codistill.engine.loop import train
 from codistill.errors import ConfigError, StoppedError
 from codistill.files.config import dump_yaml, read_yaml
@@ -175,6 +176,8 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
             global_batch=recipe.loader.batch_size,
             recipe=recipe,
         )
+        if summary.bad_images and process.is_main:
+            console.print(f"{summary.bad_images:,} bad images were replaced by others: {out / BAD_IMAGES}")
         if not summary.finished:
             again = " without --engine.stop-after" if summary.stopped_by == "stop_after" else ""
             raise StoppedError(

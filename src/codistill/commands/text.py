@@ -94,6 +94,8 @@ def read_rows(path: Path, *, captions: bool = False) -> list[tuple[str, str]]:
         text = text.strip() if tab else key.replace("_", " ").strip()
         if not text.strip(" ;"):
             raise DataError(f"{path}: {key!r} has no words")
+        if not key.strip():
+            raise DataError(f"{path}: {text!r} has no {'image' if captions else 'name'} before its tab")
         rows.append((key.strip(), text))
     repeated = [key for key, count in Counter(key for key, _ in rows).items() if count > 1]
     if repeated and not captions:
@@ -120,7 +122,7 @@ def read_templates(path: Path | None) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> list[str]:
-    lines = [line.strip() for line in read_lines(path.expanduser()) if line.strip()]
+    lines = [line.strip(" ") for line in read_lines(path.expanduser()) if line.strip()]
     if not lines:
         raise DataError(f"{path}: is empty")
     return lines

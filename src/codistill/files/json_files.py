@@ -21,7 +21,7 @@ def read_json(path: Path) -> dict[str, Any]:
             raise CheckpointError(
                 f"{path}: is too large for a JSON description ({path.stat().st_size:,} bytes)"
             )
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows writes a byte-order mark
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file. The folder is incomplete.") from error
     except OSError as error:

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from codistill.errors import DataError
 
+_LEAST_FOCAL = 0.05
+"""Smallest focal length, in longer sides of an image."""
+
 
 def camera_matrix(focal: Tensor | float, center: Tensor | Sequence[int | float]) -> Tensor:
     """Intrinsics (..., 3, 3) without skew.
@@ -37,6 +40,24 @@ def camera_matrix(focal: Tensor | float, center: Tensor | Sequence[int | float])
 def focal_from_field_of_view(degrees: float, pixels: int) -> float:
     """Focal length in pixels for a side of `pixels` pixels that spans an angle of `degrees`."""
     return pixels / (2.0 * math.tan(math.radians(degrees) / 2.0))
+
+
+def check_focal(focal: float, shape: tuple[int, ...], where: object) -> None:
+    """Refuse a focal length that no pinhole camera has: above 168 degrees of field of view it is not in pixels.
+
+    Args:
+        focal: the smaller of fx and fy, pixels.
+        shape: rows and columns of the image (further axes are not used).
+        where: where the focal length comes from.
+
+    Raises:
+        DataError: if it is not positive, or below a twentieth of the image's longer side.
+    """
+    if not focal >= _LEAST_FOCAL * max(shape[:2]):
+        raise DataError(
+            f"{where}: a focal length of {focal:g} does not belong to an image of {shape[0]}x{shape[1]} pixels; focal "
+            "lengths and principal points are in pixels of the image"
+        )
 
 
 def scale_intrinsics(intrinsics: Tensor, scale_x: float, scale_y: float) -> Tensor:

@@ -319,6 +319,19 @@ def test_folders_that_are_no_image_folders_say_what_is_expected(root, tmp_path):
         opened(tmp_path, "vall")
 
 
+def test_images_outside_of_the_classes_folders_are_counted(tmp_path, caplog):
+    """As ImageNet's val is downloaded: flat."""
+    for name in ("train/one/a.png", "train/two/a.png", "val/one/a.png", "val/b.png", "val/c.png"):
+        write_png(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    assert len(open_split(LAYOUTS, f"folder:{tmp_path}", "val").samples) == 1
+    assert "val: passed over 2 images outside of the classes' folders (first: b.png)" in caplog.text
+    shutil.rmtree(tmp_path / "val" / "one")
+    with pytest.raises(
+        DataError, match=r"val: no folders of classes \(2 images outside.*Expected: ROOT/train"
+    ):
+        open_split(LAYOUTS, f"folder:{tmp_path}", "val")
+
+
 def test_a_split_that_is_not_there_is_not_another_one(root):
     assert LAYOUTS["folder"].scored[0] == "val"
     with pytest.raises(DataError, match=r"test: no such folder, but val is there: --split val scores it"):

@@ -165,7 +165,9 @@ def test_an_incomplete_scannet_is_used_only_if_asked_for(tmp_path: Path) -> None
     (tmp_path / "scene0012_00" / "color" / "0.jpg").unlink()
     with pytest.raises(DataError, match=r"2 pairs found, 1500 expected.*--partial"):
         open_data(TASK, f"scannet:{tmp_path}", "test")
-    assert len(open_data(TASK, f"scannet:{tmp_path}", "test", partial=True).samples) == 2
+    said: list[str] = []
+    assert len(open_data(TASK, f"scannet:{tmp_path}", "test", partial=True, say=said.append).samples) == 2
+    assert said == ["note: 1 of 3 pairs lack images or intrinsics, and are left out"]
 
 
 def test_a_folder_of_one_s_own_is_that_of_the_two_view_tasks(tmp_path: Path) -> None:

@@ -104,6 +104,9 @@ def test_joints_alone_are_labels_too(tmp_path: Path) -> None:
     assert truth.head.tolist() == [[0, 0, 4]] and truth.pelvis.tolist() == [[0, 0.5, 4]]
 
 
+POINTS = {"joints": {"pelvis": [0, 0, 4], "head": [0, 0, 4]}}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -114,6 +117,15 @@ def test_joints_alone_are_labels_too(tmp_path: Path) -> None:
         ),
         ({"people": [{"rotation_vectors": [[0, 0, 0]]}]}, 'line 1, person 1: "rotation_vectors" must be 5x3'),
         ({"people": 3}, "must be a list"),
+        ({"people": None}, r"must be a list; an image without anybody has \[\]"),
+        (
+            {"people": [POINTS | {"shape": [0, 0]}]},
+            'person 1: has both "joints" and parameters',
+        ),
+        ({"people": [POINTS | {"visible": 95}]}, '"visible" must be a number from 0 to 1; got 95'),
+        ({"intrinsics": [[0, 0, 20], [0, 50, 20], [0, 0, 1]]}, "line 1: a focal length of 0 does not belong"),
+        ({"focal": 1.2}, "line 1: a focal length of 1.2 does not belong to an image of 42x56 pixels"),
+        ({"intrinsics": [[50, 0, 0], [0, 50, 0], [20, 20, 1]]}, r"must be \[\[fx, 0, cx\]"),
         ({"focal": -1}, '"focal" in pixels, a positive number'),
         ({"image": "images/none.png"}, "no such file"),
         ({"image": 3}, "must be the path of a file"),
@@ -127,6 +139,25 @@ def test_what_is_wrong_in_a_line_is_named(tmp_path: Path, change: dict, message:
         open_people(f"folder:{root}", "train").samples[0]
 
 
+def test_what_only_some_people_state_is_unknown_of_the_others(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "f", train=1, val=1)
+    entry = json.loads((root / "train.jsonl").read_text())
+    entry["people"] = [POINTS | {"age": 0.5}, POINTS, POINTS | {"age": None}]
+    (root / "train.jsonl").write_text(json.dumps(entry))
+    facts = open_people(f"folder:{root}", "train").samples[0].facts
+    assert list(facts) == ["age"]
+    torch.testing.assert_close(facts["age"], torch.tensor([0.5, np.nan, np.nan]), equal_nan=True)
+
+
+def test_an_image_with_two_lines_is_refused(tmp_path: Path) -> None:
+    """People of the other line would count as false detections."""
+    root = write_folder(tmp_path / "f", train=2, val=1)
+    lines = (root / "train.jsonl").read_text().splitlines()
+    (root / "train.jsonl").write_text("\n".join([*lines, lines[0].replace("images/", "./images/")]))
+    with pytest.raises(DataError, match=r"train\.jsonl, lines 1 and 3: both are of \./images/0000\.png"):
+        open_people(f"folder:{root}", "train")
+
+
 def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"people\.json: no such file\. Expected layout"):
         open_people(f"folder:{tmp_path}", "train")
@@ -134,7 +165,8 @@ def test_folders_that_are_no_data_set(tmp_path: Path) -> None:
         open_people(f"bedlan:{tmp_path}", "train")
     root = write_folder(tmp_path / "f", train=2, val=1)
     (root / "images" / "0001.png").unlink()
-    assert len(open_people(f"folder:{root}", "train", partial=True).samples) == 1
+    data = open_people(f"folder:{root}", "train", partial=True)
+    assert len(data.samples) == 1 and data.notes == ("1 of 2 images are missing, and are left out",)
     for count in ('"ten"', "null", "0", "2.5"):
         (root / "people.json").write_text(f'{{"body": "smplx", "n_shape": {count}}}')
         with pytest.raises(DataError, match=r'"n_shape" must be a whole number of 1 to 300; got'):

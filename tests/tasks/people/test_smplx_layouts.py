@@ -1,5 +1,6 @@
 """BEDLAM and AGORA from generated miniature folders, with a generated body file of SMPL-X's layout."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -102,7 +103,9 @@ def test_missing_images_and_damaged_labels_are_named(tmp_path: Path, body_file: 
     (root / "training_images" / SEQUENCE / "png" / "seq_000000" / "seq_000000_0005.png").unlink()
     with pytest.raises(DataError, match=r"1 of 2 labelled images are missing; the first: .*_0005\.png"):
         open_people(f"bedlam:{root}", "train")
-    assert len(open_people(f"bedlam:{root}", "train", partial=True).samples) == 1
+    data = open_people(f"bedlam:{root}", "train", partial=True)
+    assert len(data.samples) == 1
+    assert data.notes == ("1 of 2 labelled images are missing, and are left out",)
     with pytest.raises(DataError, match=r"no label files validation_labels/\*\*/\*\.npz\. Expected layout"):
         open_people(f"bedlam:{root}", "val")
     with pytest.raises(DataError, match="Unknown split 'test'"):
@@ -115,6 +118,16 @@ def test_missing_images_and_damaged_labels_are_named(tmp_path: Path, body_file: 
         open_people(f"bedlam:{root}", "train")
     file.write_bytes(b"PK\x03\x04 broken")
     with pytest.raises(DataError, match=r"cannot be read as an \.npz file"):
+        open_people(f"bedlam:{root}", "train")
+
+
+def test_images_that_two_files_label_are_refused(tmp_path: Path, body_file: Path) -> None:
+    """As AGORA's labels come in several fits, and BEDLAM's of several frame rates."""
+    root = tmp_path / "bedlam"
+    bedlam(root)
+    found = root / "training_labels" / "all_npz_12_training"
+    shutil.copytree(found, root / "training_labels" / "all_npz_30_training")
+    with pytest.raises(DataError, match=rf"12_training/{SEQUENCE}\.npz and .*30.*both label .*_0000\.png"):
         open_people(f"bedlam:{root}", "train")
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from codistill.errors import DataError
-from codistill.tasks.shared.data import FilePairs, pair_up
+from codistill.tasks.shared.data import FilePairs, folder_pairs, pair_up
 from codistill.tasks.shared.groups import Groups
 
 MASK = np.random.default_rng(0).random((6, 8)) > 0.5
@@ -45,3 +45,18 @@ def test_labels_that_are_a_jpeg_are_refused_by_name(tmp_path: Path) -> None:
     Image.fromarray(MASK.astype(np.uint8) * 255).save(tmp_path / "a.png", "JPEG")
     with pytest.raises(DataError, match=r"a\.png: JPEG does not keep the values"):
         data[0]
+
+
+def test_targets_may_be_tiff_and_what_is_not_paired_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("images/val/a.jpg", "images/val/b.jpg", "images/val/more/c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6)).save(tmp_path / name)
+    (tmp_path / "labels" / "val").mkdir(parents=True)
+    for name in ("a.tif", "b.png", "b.jpg", "d.png", "e.tif"):
+        Image.new("L", (8, 6), 1).save(tmp_path / "labels" / "val" / name)
+    pairs, _ = folder_pairs(tmp_path, "val", "labels", "")
+    assert [(image.name, target.name) for image, target in pairs] == [("a.jpg", "a.tif"), ("b.jpg", "b.png")]
+    assert "images/val: passed over 1 folders, which are not searched (first: more)" in caplog.text
+    assert "labels/val: passed over 2 files without an image (first: d.png)" in caplog.text

@@ -194,6 +194,8 @@ def test_open_clip_is_called_by_its_own_names(monkeypatch: pytest.MonkeyPatch, t
         ),
         ("hf:x", {"c": "\n"}, ["--classes", "c"], DataError, "is empty"),
         ("hf:x", {"c": "cat\t ; "}, ["--classes", "c"], DataError, "'cat' has no words"),
+        ("hf:x", {"c": "n01440764\t\n"}, ["--classes", "c"], DataError, "'n01440764' has no words"),
+        ("hf:x", {"c": "\ttench\n"}, ["--classes", "c"], DataError, "'tench' has no name before its tab"),
         (
             "hf:x",
             {"c": "cat\tred\ndog\ncat"},

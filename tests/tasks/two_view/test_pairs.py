@@ -76,6 +76,9 @@ def test_pairs_are_another_input_when_any_part_of_them_is(folder, what):
         ("pairs.txt", "a b much\n", "Expected: NAME1 NAME2"),
         ("cameras.txt", "a 1 2 3\n", "cameras.txt, line 1: expected `NAME fx fy cx cy qw qx"),
         ("cameras.txt", "a 50 51 14 9 1 0 0 0 0 0 0\n", "'b' has not a line in cameras.txt"),
+        ("cameras.txt", "a 50 0 14 9 1 0 0 0 0 0 0\n", "line 1: .*fx and fy positive"),
+        ("cameras.txt", "a 50 51 14 9 1 0 0 0 0 0 0\n" * 2, "line 2: a second camera for 'a'"),
+        ("pairs.txt", "a b 50\n", "the overlap from 0 to 1"),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_said(folder, file, text, words):
@@ -103,32 +106,85 @@ def test_eight_bit_depth_and_other_sizes_are_refused(folder):
         open_pairs(f"folder:{folder}", "train")[0]
 
 
+def test_a_camera_in_parts_of_the_image_is_refused(folder):
+    """Some data sets state intrinsics divided by width and height."""
+    path = folder / "train" / "cameras.txt"
+    path.write_text(path.read_text().replace("b 50 51 14 9", "b 0.9 1.3 0.5 0.5"))
+    with pytest.raises(DataError, match=r"camera of .*b\.png: a focal length of 0\.9 .* 20x30 pixels"):
+        open_pairs(f"folder:{folder}", "train")[0]
+
+
 def test_an_unknown_kind_lists_the_known_ones():
     with pytest.raises(ConfigError, match="Known: folder, mapfree, world"):
         open_pairs("folders:/x", "train")
 
 
-def test_mapfree_poses_are_world_to_camera_and_pairs_keep_to_the_overlap(tmp_path):
+MAPFREE = [f"seq{s}/frame_{f:05d}.jpg" for s in range(2) for f in range(2)]
+POSES = ["1 0 0 0 0 0 0", "1 0 0 0 0 0 0", "1 0 0 0 0 0 -2", "0 0 0 0 0 0 0"]
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A scene of Map-free: four frames, the pose of the last one withheld."""
     scene = tmp_path / "train" / "s00000"
-    for sequence in ("seq0", "seq1"):
-        (scene / sequence).mkdir(parents=True)
-        for frame in range(2):
-            Image.new("RGB", (54, 72)).save(scene / sequence / f"frame_{frame:05d}.jpg")
-    names = [f"seq{s}/frame_{f:05d}.jpg" for s in range(2) for f in range(2)]
-    (scene / "intrinsics.txt").write_text("".join(f"{n} 59 59 27 36 54 72\n" for n in names))
-    poses = ["1 0 0 0 0 0 0", "1 0 0 0 0 0 0", "1 0 0 0 0 0 -2", "0 0 0 0 0 0 0"]
-    (scene / "poses.txt").write_text("".join(f"{n} {p}\n" for n, p in zip(names, poses, strict=True)))
+    for name in MAPFREE:
+        (scene / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (54, 72)).save(scene / name)
+    (scene / "intrinsics.txt").write_text("".join(f"{n} 59 59 27 36 54 72\n" for n in MAPFREE))
+    (scene / "poses.txt").write_text("".join(f"{n} {p}\n" for n, p in zip(MAPFREE, POSES, strict=True)))
     rows = np.array([[0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 1, 1]])
     np.savez(scene / "overlaps.npz", idxs=rows, overlaps=np.array([0.5, 0.9, 0.5]))
+    return scene
+
+
+def test_mapfree_poses_are_world_to_camera_and_pairs_keep_to_the_overlap(tmp_path, scene):
     cameras = mapfree_cameras(scene)
-    assert names[3] not in cameras  # its pose is withheld
-    np.testing.assert_allclose(cameras[names[2]][1][:3, 3], [0, 0, 2])  # camera centre: -R^T t
+    assert MAPFREE[3] not in cameras  # its pose is withheld
+    np.testing.assert_allclose(cameras[MAPFREE[2]][1][:3, 3], [0, 0, 2])  # camera centre: -R^T t
     data = open_pairs(f"mapfree:{tmp_path}", "train")
     assert len(data) == 1 and data[0].overlap == 0.5
     for damaged in ("1 0 0 0 0 0", "1 0 0 0 0 0 O"):
-        (scene / "poses.txt").write_text(f"{names[0]} {poses[0]}\n{names[1]} {damaged}\n")
+        (scene / "poses.txt").write_text(f"{MAPFREE[0]} {POSES[0]}\n{MAPFREE[1]} {damaged}\n")
         with pytest.raises(DataError, match=r"poses\.txt, line 2: expected `frame qw qx qy qz tx ty tz`"):
             mapfree_cameras(scene)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "words"),
+    [
+        ("intrinsics.txt", ("54 72", "108 144"), r"has 72x54 pixels, and its intrinsics are of 144x108"),
+        (
+            "intrinsics.txt",
+            ("59 59", "59 nan"),
+            r"line 1: expected `frame fx fy cx cy width height`, all but",
+        ),
+        ("intrinsics.txt", (f"{MAPFREE[2]} ", "# "), f"intrinsics.txt: has no line for {MAPFREE[2]}"),
+        ("intrinsics.txt", None, r"intrinsics\.txt: cannot be read"),
+        ("poses.txt", None, r"poses\.txt: cannot be read"),
+    ],
+)
+def test_mapfree_scenes_are_complete_and_of_the_size_of_their_intrinsics(
+    tmp_path, scene, file, change, words
+):
+    path = scene / file
+    if change is None:
+        path.unlink()
+    else:
+        path.write_text(path.read_text().replace(*change))
+    with pytest.raises(DataError, match=words):
+        open_pairs(f"mapfree:{tmp_path}", "train")[0]
+
+
+def test_mapfree_overlaps_that_are_damaged_are_named(tmp_path, scene):
+    path = scene / "overlaps.npz"
+    half = path.read_bytes()[:200]
+    for damaged in (half, b""):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"overlaps\.npz: cannot be read"):
+            open_pairs(f"mapfree:{tmp_path}", "train")
+    np.savez(path, idxs=np.zeros((2, 4), dtype=int), overlaps=np.zeros(3))
+    with pytest.raises(DataError, match=r"overlaps\.npz: expected arrays idxs, \(pair, 4\)"):
+        open_pairs(f"mapfree:{tmp_path}", "train")
 
 
 def test_the_toy_planes_agree_with_each_other():

@@ -127,6 +127,12 @@ def open_folder(where: Where) -> ClassificationData:
     paths: list[Path] = []
     labels: list[int] = []
     passed = PassedOver()
+    for loose in walk_files(folder, IMAGE_SUFFIXES, passed, deep=False):
+        passed.add("images outside of the classes' folders", loose)
+    if not there:
+        raise DataError(
+            f"{folder}: no folders of classes ({passed or 'nothing'} found). Expected: {EXPECTED}"
+        )
     for name in there:
         found = sorted(folder / name / path for path in walk_files(folder / name, IMAGE_SUFFIXES, passed))
         if not found:

@@ -50,7 +50,9 @@ def open_scannet(where: Where) -> TaskData:
             rooms.append(scene.partition("_")[0])
     check_count(len(views), PAIRS, f"{where.spec} ({SCANNET_LAYOUT})", where.partial, "pairs")
     samples = FilePairs(tuple(views), (math.nan,) * len(views), Groups(tuple(rooms), "rooms"))
-    return TaskData(spec=where.spec, split=where.split, samples=samples)
+    lost = len(rows) - len(views)
+    notes = (f"{lost} of {len(rows)} pairs lack images or intrinsics, and are left out",) if lost else ()
+    return TaskData(spec=where.spec, split=where.split, samples=samples, notes=notes)
 
 
 def _view(scene: Path, frame: int, intrinsics: np.ndarray) -> ViewFiles:

@@ -12,7 +12,7 @@ centres at integers. PERSON is
 
 Rotations are in the order of the body's `rotation_names` (radians, relative to the parent; the root in the camera
 frame: x right, y down, z forward). The shape is Anny's six phenotypes in [0, 1], or SMPL-X's betas. Positions are in
-metres. If given, `visible` (visible share of the silhouette) and `age` (0 to 1) define groups in the evaluation.
+metres. If given, `visible` (visible share of the silhouette) and `age` (both 0 to 1) define groups in the evaluation.
 """
 
 import json
@@ -32,7 +32,7 @@ from codistill.data.rooted import path_below
 from codistill.errors import DataError, unknown_name
 from codistill.files.inputs import fact
 from codistill.files.json_files import read_json
-from codistill.geometry.cameras import camera_matrix
+from codistill.geometry.cameras import camera_matrix, check_focal
 from codistill.geometry.rotations import rotation_from_vector
 from codistill.heads.human_mesh.targets import PeopleTruth
 from codistill.imaging import read_rgb
@@ -59,7 +59,7 @@ class FolderPeople:
     Attributes:
         root: the folder. lines: lines of the split's file. file: path of that file, for errors.
         body: body model of the labels.
-        notes: empty, since no label is left out.
+        notes: how many lines were left out because their images are missing.
     """
 
     root: Path
@@ -90,7 +90,7 @@ class FolderPeople:
         if not isinstance(entry.get("image"), str):
             raise DataError(f'{where}: "image" must be the path of a file in {self.root}')
         image = read_rgb(path_below(entry["image"], str(self.root)))
-        people = entry.get("people", [])
+        people = entry.get("people")
         if not isinstance(people, list):
             raise DataError(f'{where}: "people" must be a list; an image without anybody has []')
         made = [self._person(one, f"{where}, person {n}") for n, one in enumerate(people, start=1)]
@@ -98,9 +98,9 @@ class FolderPeople:
         # `join_truths` gives each part its own image number; here all parts belong to one image.
         truth = PeopleTruth(**{**vars(truth), "image": torch.zeros(len(truth), dtype=torch.int64)})
         facts = {
-            name: torch.tensor([float(one[name]) for one in people])
+            name: torch.tensor([_share(one, name, f"{where}, person {n}") for n, one in enumerate(people, 1)])
             for name in FACTS
-            if people and all(isinstance(one.get(name), (int, float)) for one in people)
+            if any(name in one for one in people)
         }
         return PeopleImage(image, _intrinsics(entry, image.shape, where), truth, entry["image"], facts)
 
@@ -110,6 +110,8 @@ class FolderPeople:
             raise DataError(f"{where}: must be an object; got {person!r}")
         body, skeleton = self.body, Skeleton.of(self.body)
         if "joints" in person:
+            if {"rotation_vectors", "shape", "pelvis"} & set(person):
+                raise DataError(f'{where}: has both "joints" and parameters of the body; give one of them')
             return _from_joints(person["joints"], skeleton, where)
         vectors = _numbers(person, "rotation_vectors", (body.n_rot, 3), where)
         shape = _numbers(person, "shape", (body.n_shape,), where)
@@ -142,9 +144,26 @@ def open_folder(root: Path, split: str, partial: bool) -> FolderPeople:
     body = load_body(name, n_shape=count) if name == "smplx" else load_body(name)
     file = root / f"{split}.jsonl"
     lines = read_list(file, LAYOUT)
+    _check_images(lines, file)
+    notes: tuple[str, ...] = ()
     if partial:
-        lines = [line for n, line in enumerate(lines) if _is_there(root, line, f"{file}, line {n + 1}")]
-    return FolderPeople(root, tuple(lines), file, body)
+        there = [line for n, line in enumerate(lines) if _is_there(root, line, f"{file}, line {n + 1}")]
+        if len(there) < len(lines):
+            notes = (f"{len(lines) - len(there)} of {len(lines)} images are missing, and are left out",)
+        lines = there
+    return FolderPeople(root, tuple(lines), file, body, notes)
+
+
+def _check_images(lines: list[str], file: Path) -> None:
+    """Raise DataError if an image has two lines: in each, the people of the other would be unlabelled."""
+    seen: dict[Path, int] = {}
+    for number, line in enumerate(lines, start=1):
+        image = _object(line, f"{file}, line {number}").get("image")
+        other = seen.setdefault(Path(image), number) if isinstance(image, str) else number
+        if other != number:
+            raise DataError(
+                f"{file}, lines {other} and {number}: both are of {image}; an image has one line with all its people"
+            )
 
 
 def _is_there(root: Path, line: str, where: str) -> bool:
@@ -163,11 +182,28 @@ def _object(line: str, where: str) -> dict[str, Any]:
 
 def _intrinsics(entry: Mapping[str, Any], shape: tuple[int, ...], where: str) -> Tensor:
     if "intrinsics" in entry:
-        return _numbers(entry, "intrinsics", (3, 3), where)
+        found = _numbers(entry, "intrinsics", (3, 3), where)
+        if found[2].tolist() != [0, 0, 1]:
+            raise DataError(
+                f'{where}: "intrinsics" must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; got {found.tolist()}'
+            )
+        check_focal(float(found.diagonal()[:2].min()), shape, where)
+        return found
     focal = entry.get("focal")
     if not isinstance(focal, (int, float)) or not 0 < focal < math.inf:
         raise DataError(f'{where}: needs "focal" in pixels, a positive number, or "intrinsics" (3x3)')
+    check_focal(focal, shape, where)
     return camera_matrix(float(focal), ((shape[1] - 1) / 2, (shape[0] - 1) / 2))
+
+
+def _share(person: Mapping[str, Any], name: str, where: str) -> float:
+    """A number from 0 to 1; NaN if it is not given."""
+    value = person.get(name)
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value > 1:
+        raise DataError(f'{where}: "{name}" must be a number from 0 to 1; got {value!r}')
+    return float(value)
 
 
 def _from_joints(joints: Any, skeleton: Skeleton, where: str) -> PeopleTruth:

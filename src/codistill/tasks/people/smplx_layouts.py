@@ -106,7 +106,8 @@ def open_bedlam(root: Path, split: str, partial: bool) -> SmplxImages:
     """Open a split (train, val) of BEDLAM; see the module's text for the layout.
 
     Raises:
-        DataError: if the layout differs, a label file is damaged, or images are missing without `partial`.
+        DataError: if the layout differs, all label files are damaged, two of them label the same image, or images are
+            missing without `partial`.
     """
     word = {"train": "training", "val": "validation"}[split]
     return _opened(root, f"{word}_labels", f"{word}_images", "png", partial)
@@ -127,18 +128,26 @@ def _opened(root: Path, labels: str, images: str, inner: str | None, partial: bo
     read, notes = _read_all(files)
     found: list[tuple[Path, bool, Rows]] = []
     by_name = {} if inner else _by_name(root / images)
+    labelled_in: dict[Path, Path] = {}
     for file, labelled in read.items():
         for name, rows in labelled.images.items():
             path = (
                 any_case(root / images / file.stem / inner / name) if inner else by_name.get(Path(name).stem)
-            )
-            found.append((path or root / images / name, "closeup" in file.stem, rows))
+            ) or root / images / name
+            if labelled_in.setdefault(path, file) != file:
+                raise DataError(
+                    f"{labelled_in[path]} and {file} both label {path}: it would count twice, with the people of one "
+                    "file each. Move one of the files away."
+                )
+            found.append((path, "closeup" in file.stem, rows))
     missing = [path for path, _, _ in found if not path.is_file()]
     if missing and not partial:
         raise DataError(
             f"{root}: {len(missing)} of {len(found)} labelled images are missing; the first: {missing[0]}. Complete "
             "the download, or use the rest with --partial."
         )
+    if missing:
+        notes.append(f"{len(missing)} of {len(found)} labelled images are missing, and are left out")
     gone = set(missing)
     kept = tuple(one for one in found if one[0] not in gone)
     widths = {rows.shape.shape[1] for _, _, rows in kept}

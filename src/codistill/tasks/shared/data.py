@@ -13,7 +13,7 @@ import numpy as np
 from codistill.errors import DataError
 from codistill.files.inputs import Row, content_part
 from codistill.files.lines import read_lines
-from codistill.files.listing import any_case, by_stem, list_files
+from codistill.files.listing import PassedOver, any_case, by_stem, list_files, list_folders
 from codistill.files.specs import parse_spec as parse_spec
 from codistill.imaging import decode_map, read_file, read_rgb
 from codistill.tasks.shared.groups import Groups, groups_of, named_groups
@@ -183,7 +183,7 @@ def pair_up(
     """Pair images with their targets.
 
     Raises:
-        DataError: if there are no images, or an image has no target.
+        DataError: if an image has no target.
     """
     pairs = tuple((image, any_case(target_of(image))) for image in images)
     missing = [target for _, target in pairs if not target.is_file()]
@@ -198,16 +198,38 @@ def pair_up(
 def folder_pairs(
     root: Path, split: str, targets: str, layout: str
 ) -> tuple[tuple[tuple[Path, Path], ...], Groups]:
-    """Pair the files of images/SPLIT and TARGETS/SPLIT (PNG files of the same names); return pairs and groups.
+    """Pair the files of images/SPLIT and TARGETS/SPLIT of the same names; return pairs and groups.
+
+    Targets are PNG files, or of another format if there is no PNG of the name. Targets without an image, and folders
+    among the images, are counted and reported.
 
     Raises:
-        DataError: if a folder or a file is missing; `layout` is shown in the message.
+        DataError: if a folder or a file is missing, or there are no images; `layout` is shown in the message.
     """
     images = need_folder(root / "images" / split, layout)
     folder = need_folder(root / targets / split, layout)
-    found = list(by_stem(list_files(images)).values())
-    pairs = pair_up(found, lambda image: folder / f"{image.stem}.png", f"{root} ({split})")
-    return pairs, groups_of(root, split, [path.name for path in found])
+    found = by_stem(list_files(images))
+    if not found:
+        raise DataError(
+            f"{images}: no images lie in it (folders below it are not searched). Expected layout: {layout}"
+        )
+    passed = PassedOver()
+    for below in list_folders(images):
+        passed.add("folders, which are not searched", below.name)
+    passed.say(images)
+    files, passed = list_files(folder), PassedOver()
+    for path in files:
+        if path.stem not in found:
+            passed.add("files without an image", path.name)
+    passed.say(folder)
+    usual = {path.stem for path in files if path.suffix.lower() == ".png"}
+    others = by_stem(path for path in files if path.stem not in usual)
+
+    def target_of(image: Path) -> Path:
+        return others.get(image.stem, folder / f"{image.stem}.png")
+
+    pairs = pair_up(list(found.values()), target_of, f"{root} ({split})")
+    return pairs, groups_of(root, split, [path.name for path in found.values()])
 
 
 def need_folder(folder: Path, layout: str) -> Path:

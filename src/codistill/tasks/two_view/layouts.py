@@ -17,6 +17,7 @@ import torch
 
 from codistill.errors import DataError
 from codistill.files.listing import any_case, by_stem, list_files, list_folders
+from codistill.files.npz import read_npz
 from codistill.geometry.poses import pose_matrix, quaternion_to_matrix
 from codistill.tasks.layout import Layout, Where
 from codistill.tasks.shared.data import need_folder, read_list
@@ -62,8 +63,10 @@ def _folder(root: Path, split: str) -> FilePairs:
             overlap = float(words[2]) if len(words) == 3 else math.nan
         except ValueError:
             words = []
-        if len(words) not in (2, 3):
-            raise DataError(f"{listing}, line {number}: {line!r}. Expected: NAME1 NAME2 [overlap]")
+        if len(words) not in (2, 3) or not (math.isnan(overlap) or 0 <= overlap <= 1):
+            raise DataError(
+                f"{listing}, line {number}: {line!r}. Expected: NAME1 NAME2 [overlap], the overlap from 0 to 1"
+            )
         for name in words[:2]:
             for known, what in ((images, "an image in images/"), (cameras, "a line in cameras.txt")):
                 if name not in known:
@@ -105,10 +108,13 @@ def read_cameras(path: Path, layout: str = FOLDER_LAYOUT) -> dict[str, tuple[np.
             values = [float(field) for field in fields]
         except ValueError:
             values = []
-        if len(values) != 11 or not np.isfinite(values).all() or not any(values[4:8]):
+        if len(values) != 11 or not np.isfinite(values).all() or not any(values[4:8]) or min(values[:2]) <= 0:
             raise DataError(
-                f"{path}, line {number}: expected `NAME fx fy cx cy qw qx qy qz tx ty tz`, got {line!r}"
+                f"{path}, line {number}: expected `NAME fx fy cx cy qw qx qy qz tx ty tz`, fx and fy positive, got "
+                f"{line!r}"
             )
+        if name in cameras:
+            raise DataError(f"{path}, line {number}: a second camera for {name!r}; remove one of the lines")
         cameras[name] = (_matrix(*values[:4]), _pose(values[4:8], values[8:]))
     return cameras
 
@@ -126,7 +132,7 @@ def _pose(quaternion: list[float], translation: list[float]) -> np.ndarray:
 def _mapfree(root: Path, split: str) -> FilePairs:
     folder = need_folder(root / split, MAPFREE_LAYOUT)
     views, overlaps, scenes = [], [], []
-    for scene in (path for path in list_folders(folder) if (path / "poses.txt").is_file()):
+    for scene in mapfree_scenes(folder):
         cameras = mapfree_cameras(scene)
         for first, second, overlap in _mapfree_pairs(scene):
             if first in cameras and second in cameras:
@@ -143,11 +149,10 @@ def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:
     path = scene / "overlaps.npz"
     if not path.is_file():
         return [("seq0/frame_00000.jpg", name, math.nan) for name in mapfree_frames(scene)[::5]]
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            rows, overlaps = file["idxs"], file["overlaps"]
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected arrays idxs and overlaps") from error
+    found = read_npz(path, ("idxs", "overlaps"))
+    rows, overlaps = (found.get(name, np.empty(0)) for name in ("idxs", "overlaps"))
+    if rows.shape != (len(overlaps), 4) or overlaps.ndim != 1 or rows.dtype.kind not in "iu":
+        raise DataError(f"{path}: expected arrays idxs, (pair, 4) whole numbers, and overlaps, (pair,)")
     low, high = MAPFREE_OVERLAP
     return [
         (f"seq{a}/frame_{i:05d}.jpg", f"seq{b}/frame_{j:05d}.jpg", float(overlap))
@@ -156,20 +161,41 @@ def _mapfree_pairs(scene: Path) -> list[tuple[str, str, float]]:
     ]
 
 
+def mapfree_scenes(folder: Path) -> list[Path]:
+    """The scenes of a split, by name: folders with poses.txt or intrinsics.txt."""
+    return [
+        path
+        for path in list_folders(folder)
+        if any((path / name).is_file() for name in ("poses.txt", "intrinsics.txt"))
+    ]
+
+
 def mapfree_frames(scene: Path) -> list[str]:
-    """Names of the frames of a scene's second sequence, in order."""
+    """Names of the frames of a scene's second sequence, in order.
+
+    Raises:
+        DataError: if a frame of intrinsics.txt is missing: queries are counted by their place in the sequence.
+    """
     folder = scene / "seq1"
     found = list_files(folder, (".jpg",)) if folder.is_dir() else []
-    return [f"seq1/{path.stem}.jpg" for path in found if path.name.startswith("frame_")]
+    names = [f"seq1/{path.stem}.jpg" for path in found if path.name.startswith("frame_")]
+    listed = [name for name in mapfree_intrinsics(scene) if name.startswith("seq1/")]
+    missing = sorted(set(listed) - set(names))
+    if missing:
+        raise DataError(
+            f"{scene}: misses {len(missing)} of the {len(listed)} frames of seq1 in intrinsics.txt; the first: "
+            f"{missing[0]}. Every fifth frame is a query, so the others must be there, too."
+        )
+    return names
 
 
-def mapfree_cameras(scene: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Intrinsics (3, 3) and camera-to-world poses (4, 4) of a scene's frames by name; in pixels and metres.
+def mapfree_cameras(scene: Path) -> dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int]]]:
+    """By a frame's name, its intrinsics (3, 3), camera-to-world pose (4, 4), and rows and columns; pixels, metres.
 
     Frames whose pose is withheld (not finite, or a quaternion of zeros) are left out.
 
     Raises:
-        DataError: if a file is missing or malformed.
+        DataError: if a file is missing or malformed, or a frame has no intrinsics.
     """
     path, intrinsics = scene / "poses.txt", mapfree_intrinsics(scene)
     cameras = {}
@@ -183,13 +209,16 @@ def mapfree_cameras(scene: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             values = []
         if len(values) != 7:
             raise DataError(f"{path}, line {number}: expected `frame qw qx qy qz tx ty tz`, got {line!r}")
-        if np.isfinite(values).all() and any(values[:4]) and name in intrinsics:
-            cameras[name] = (intrinsics[name], np.linalg.inv(_pose(values[:4], values[4:])))
+        if np.isfinite(values).all() and any(values[:4]):
+            if name not in intrinsics:
+                raise DataError(f"{scene / 'intrinsics.txt'}: has no line for {name}, whose pose is known")
+            matrix, shape = intrinsics[name]
+            cameras[name] = (matrix, np.linalg.inv(_pose(values[:4], values[4:])), shape)
     return cameras
 
 
-def mapfree_intrinsics(scene: Path) -> dict[str, np.ndarray]:
-    """Intrinsics (3, 3) of a scene's frames by name, in pixels.
+def mapfree_intrinsics(scene: Path) -> dict[str, tuple[np.ndarray, tuple[int, int]]]:
+    """Intrinsics (3, 3) of a scene's frames by name, in pixels, with the rows and columns that they are stated for.
 
     Raises:
         DataError: if the file is missing or malformed.
@@ -201,19 +230,25 @@ def mapfree_intrinsics(scene: Path) -> dict[str, np.ndarray]:
         if "#" in name:
             continue
         try:
-            fx, fy, cx, cy, _, _ = map(float, fields)
-        except ValueError as error:
+            values = [float(field) for field in fields]
+        except ValueError:
+            values = []
+        if len(values) != 6 or not np.isfinite(values).all() or min(*values[:2], *values[4:]) <= 0:
             raise DataError(
-                f"{path}, line {number}: expected `frame fx fy cx cy width height`, got {line!r}"
-            ) from error
-        found[name] = _matrix(fx, fy, cx, cy)
+                f"{path}, line {number}: expected `frame fx fy cx cy width height`, all but cx and cy positive, got "
+                f"{line!r}"
+            )
+        found[name] = (_matrix(*values[:4]), (round(values[5]), round(values[4])))
     return found
 
 
-def _mapfree_view(scene: Path, name: str, cameras: dict[str, tuple[np.ndarray, np.ndarray]]) -> ViewFiles:
+def _mapfree_view(
+    scene: Path, name: str, cameras: dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int]]]
+) -> ViewFiles:
     image = any_case(scene / name)
     depth = any_case(image.with_suffix(".depth.png"))
-    return ViewFiles(image, depth if depth.is_file() else None, *cameras[name])
+    matrix, pose, shape = cameras[name]
+    return ViewFiles(image, depth if depth.is_file() else None, matrix, pose, shape=shape)
 
 
 LAYOUTS = {

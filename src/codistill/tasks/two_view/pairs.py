@@ -4,7 +4,7 @@ Depth is in metres along z, 0 where unknown, infinite for sky. A data set withou
 evaluation, but not for training.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from codistill.errors import DataError
 from codistill.files.inputs import fact
+from codistill.geometry.cameras import check_focal
 from codistill.imaging import decode_map, read_file, read_rgb
 from codistill.imaging.depth16 import to_metres
 from codistill.tasks.layout import TaskData
@@ -113,12 +114,14 @@ class ViewFiles:
         image: its image file.
         depth: a PNG in the format of `imaging/depth16.py`, or None.
         intrinsics, camera_to_world: as in `PosedImage`.
+        shape: rows and columns that the image must have, because its intrinsics are stated for them; None if unstated.
     """
 
     image: Path
     depth: Path | None
     intrinsics: np.ndarray
     camera_to_world: np.ndarray
+    shape: tuple[int, int] | None = field(default=None, kw_only=True)
 
     def read(self) -> PosedImage:
         """Read image and depth.
@@ -127,6 +130,12 @@ class ViewFiles:
             DataError: if a file cannot be used.
         """
         image = read_rgb(self.image)
+        if self.shape is not None and image.shape[:2] != self.shape:
+            raise DataError(
+                f"{self.image} has {image.shape[0]}x{image.shape[1]} pixels, and its intrinsics are of "
+                f"{self.shape[0]}x{self.shape[1]}. Take the original files, not resized ones."
+            )
+        check_focal(float(self.intrinsics.diagonal()[:2].min()), image.shape, f"camera of {self.image}")
         if self.depth is None:
             depth = np.zeros(image.shape[:2], dtype=np.float32)
         else:

@@ -10,8 +10,10 @@ from task_toys import depth_lists, write_png
 from codistill.errors import DataError
 from codistill.tasks.dense.depth.data import PROTOCOLS, DepthProtocol
 from codistill.tasks.dense.depth.fit import check_range
+from codistill.tasks.dense.depth.task import TASK
 from codistill.tasks.dense.depth.views import DepthViews, resize_depth, resize_pair, turned
 from codistill.tasks.dense.views import recolour
+from codistill.tasks.opening import open_data
 from codistill.tasks.shared.data import DenseSample, check_samples
 
 
@@ -166,6 +168,15 @@ def test_resized_depth_has_no_surface_that_was_not_there():
         assert set(np.unique(resize_depth(depth, size))) == {0.0, 2.0, 5.0}
 
 
+def test_a_list_with_two_depth_maps_of_an_image_is_refused(tmp_path):
+    listing = depth_lists(tmp_path, train=2, test=0) / "nyu_train.txt"
+    first, second = listing.read_text().splitlines()
+    other = f"{first.split()[0]} {second.split()[1]} 518"
+    listing.write_text("\n".join([first, second, other]))
+    with pytest.raises(DataError, match=r"nyu_train\.txt: gives .*rgb_00000\.jpg two depth maps"):
+        open_depth(f"nyud:{tmp_path}", "train")
+
+
 def folder_of(root, metres, unit=0.001):
     for split in ("train", "val"):
         for index in range(3):
@@ -173,6 +184,21 @@ def folder_of(root, metres, unit=0.001):
             values = np.full((20, 24), metres / unit, np.uint16)
             write_png(root / "depth" / split / f"{index}.png", values)
     return f"folder:{root}"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_data_that_reach_farther_than_stated_are_neither_fitted_nor_scored(tmp_path, training):
+    spec = folder_of(tmp_path / "far", 40.0)
+    with pytest.raises(DataError, match=r"100.0% of the known depth lies outside .*\{\"farthest\": 40\}"):
+        open_data(TASK, spec, "val", training=training)
+    (tmp_path / "far" / "depth.json").write_text('{"farthest": 80}')
+    assert len(open_data(TASK, spec, "val", training=training).samples) == 3
+    (tmp_path / "none" / "images" / "val").mkdir(parents=True)
+    (tmp_path / "none" / "depth" / "val").mkdir(parents=True)
+    with pytest.raises(
+        DataError, match=r"images/val: no images lie in it \(folders below it are not searched"
+    ):
+        open_data(TASK, f"folder:{tmp_path / 'none'}", "val", training=training)
 
 
 def test_a_range_is_said_in_a_home_folder_too(tmp_path, monkeypatch):
@@ -198,9 +224,11 @@ def test_depth_beyond_the_range_is_refused_until_somebody_says_it(tmp_path):
         check_range(open_depth(spec, "train"))  # nothing at all is left
 
 
-def test_a_folder_says_its_unit(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_folder_says_its_unit(tmp_path, encoding):
+    """In a file that may begin with a byte-order mark, as Windows writes it."""
     spec = folder_of(tmp_path, 120.0, unit=1 / 256)
-    (tmp_path / "depth.json").write_text(json.dumps({"farthest": 200, "metres_per_unit": 1 / 256}))
+    (tmp_path / "depth.json").write_text(json.dumps({"farthest": 200, "metres_per_unit": 1 / 256}), encoding)
     data = open_depth(spec, "val")
     check_range(data)
     assert data.samples[0].target.max() == pytest.approx(120.0)

@@ -74,9 +74,14 @@ def test_scannet_keeps_twenty_classes_and_knows_raw_ids(tmp_path):
         check_samples(data)
     (tmp_path / "scannetv2_train.txt").write_text("scene0000_00\nscene0001_00\n")
     with pytest.raises(
-        DataError, match=r"misses 1 of the 2 scenes of scannetv2_train\.txt, e\.g\. scene0001_00"
+        DataError,
+        match=r"misses the images of 1 of the 2 scenes of scannetv2_train\.txt, e\.g\. scene0001_00",
     ):
         open_segmentation(f"scannet:{tmp_path}", "train")
+    (frame.parent / "scene0001_00" / "label").mkdir(parents=True)  # unpacked in part
+    with pytest.raises(DataError, match=r"misses the images of 1 of the 2 scenes"):
+        open_segmentation(f"scannet:{tmp_path}", "train")
+    assert len(open_segmentation(f"scannet:{tmp_path}", "train", partial=True).samples) == 1
 
 
 def test_a_folder_of_one_s_own_is_checked_before_training(tmp_path):
@@ -184,6 +189,13 @@ def test_label_values_mean_what_classes_json_says(tmp_path, foreground):
         check_samples(other)
 
 
+def test_classes_may_begin_with_a_byte_order_mark(tmp_path):
+    spec = masks(tmp_path / "a", ["background", "foreground"], 1)
+    path = tmp_path / "a" / "classes.json"
+    path.write_text(path.read_text(), "utf-8-sig")
+    assert open_segmentation(spec, "train").classes == ("background", "foreground")
+
+
 def test_labels_may_have_upper_case_names(tmp_path):
     spec = masks(tmp_path / "a", ["background", "foreground"], 1, ".PNG")
     data = open_segmentation(spec, "train")
@@ -197,3 +209,9 @@ def test_labels_may_have_upper_case_names(tmp_path):
 def test_classes_that_make_no_sense_are_named(tmp_path, classes):
     with pytest.raises(DataError, match=r"classes\.json: expected a list of two or more class names"):
         open_segmentation(masks(tmp_path / "a", classes), "train")
+
+
+def test_a_name_of_two_classes_is_refused(tmp_path):
+    """The scores of one of them would be lost."""
+    with pytest.raises(DataError, match=r"classes\.json: names 'thing' more than once"):
+        open_segmentation(masks(tmp_path / "a", ["thing", "ground", "thing"]), "train")

@@ -56,6 +56,14 @@ def test_no_depth_at_all_is_said(tmp_path):
         check_keys(open_split(LAYOUTS, f"multiview:{tmp_path}", "test"))
 
 
+def test_a_sample_without_cameras_is_not_left_out(tmp_path):
+    for name in ("s", "t"):
+        write_views(tmp_path / "test" / name, hilly_views(2))
+    (tmp_path / "test" / "t" / "cameras.txt").unlink()
+    with pytest.raises(DataError, match=r"test/t/cameras\.txt: cannot be read"):
+        open_views(f"multiview:{tmp_path}", "test")
+
+
 def test_what_lies_wrong_is_named(tmp_path):
     spec = f"multiview:{tmp_path}"
     with pytest.raises(DataError, match=r"no such folder\. Expected layout: SPLIT/\[CATEGORY/\]SAMPLE/"):

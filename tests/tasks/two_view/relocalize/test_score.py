@@ -236,6 +236,14 @@ def test_unlocated_queries_are_left_out_and_scenes_stay(mapfree):
         mapfree_queries(mapfree.parent)
 
 
+def test_queries_are_not_counted_over_missing_frames(mapfree):
+    (mapfree / "s00460" / "seq1" / "frame_00002.jpg").unlink()
+    with pytest.raises(
+        DataError, match=r"misses 1 of the 9 frames of seq1.*the first: seq1/frame_00002\.jpg"
+    ):
+        mapfree_queries(mapfree)
+
+
 def test_pairs_of_one_scene_leave_intervals_unknown_and_scenes_are_drawn_whole():
     estimates = [_estimate([-0.1 * (index % 5), 0, 0]) for index in range(40)]
     scenes = Groups(tuple(f"s{index // 10}" for index in range(40)), "scenes")

@@ -186,6 +186,9 @@ def _nyud(root: Path, split: str, partial: bool) -> DenseData:
             f"{', '.join(map(str, missing[:3]))}"
         )
     targets = dict(zip(images, depths, strict=True))
+    torn = [image for image, depth in zip(images, depths, strict=True) if targets[image] != depth]
+    if torn:
+        raise DataError(f"{listing}: gives {torn[0]} two depth maps; remove one of the lines")
     pairs = pair_up(sorted(images), targets.__getitem__, str(listing))
     return FilePairs(pairs, _nyud_groups(root, split, [image for image, _ in pairs]), Metres(), (480, 640))
 

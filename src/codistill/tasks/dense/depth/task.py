@@ -29,9 +29,9 @@ BAR_WIDTH = 240
 
 
 def _check(data: DepthData, training: bool) -> list[str]:
-    if training:
-        check_range(data)
-    return check_samples(data)
+    notes = check_samples(data)
+    check_range(data)
+    return notes
 
 
 def _score(model: DepthEstimator, data: DepthData, test: DepthTest, runtime: Runtime) -> Iterator[Outcome]:

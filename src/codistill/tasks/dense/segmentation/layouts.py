@@ -4,6 +4,7 @@ Every layout states the files it expects, the number of images, and the meaning 
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,14 +168,14 @@ def scannet(root: Path, split: str, partial: bool) -> Found:
     listing = next((path for path in beside if path.is_file()), beside[0])
     scenes = [line.strip() for line in read_list(listing, layout)]
     places = [Path(path_below(scene, str(frames))) for scene in scenes]
-    lost = [place.name for place in places if not place.is_dir()]
+    of_scene = [list_files(place / "color", _JPEG) if (place / "color").is_dir() else [] for place in places]
+    lost = [place.name for place, found in zip(places, of_scene, strict=True) if not found]
     if lost and not partial:
         raise DataError(
-            f"{frames}: misses {len(lost)} of the {len(scenes)} scenes of {listing.name}, e.g. {lost[0]}. Complete it, "
-            "or use the rest with --partial (its scores are then not comparable)."
+            f"{frames}: misses the images of {len(lost)} of the {len(scenes)} scenes of {listing.name}, e.g. {lost[0]}"
+            ". Complete it, or use the rest with --partial (its scores are then not comparable)."
         )
-    folders = [place / "color" for place in places if (place / "color").is_dir()]
-    images = [image for folder in folders for image in list_files(folder, _JPEG)]
+    images = [image for found in of_scene for image in found]
     known = dict.fromkeys((*range(41), 255), IGNORE)
     values = LabelValues(
         known | {raw: number for number, raw in enumerate(SCANNET20_IDS)},
@@ -203,10 +204,10 @@ def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValue
     ignored unless it is listed as a class.
 
     Raises:
-        DataError: if the file has another form.
+        DataError: if the file has another form, or names a class twice.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Expected layout: {layout}") from error
     values = dict(enumerate(said)) if isinstance(said, list) else {}
@@ -219,6 +220,11 @@ def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValue
         raise DataError(
             f'{path}: expected a list of two or more class names, ["sky", "ground", …], or names with the values that '
             f'they have in the label files, {{"background": 0, "foreground": 255}}; {MAX_CLASSES} classes at most'
+        )
+    twice = [name for name, count in Counter(values.values()).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{path}: names {twice[0]!r} more than once; scores are listed by the names of classes"
         )
     meaning = {255: IGNORE} | {value: number for number, value in enumerate(values)}
     listed = (

@@ -168,7 +168,8 @@ def open_folder(split: Path) -> FolderSets:
     folder = need_folder(split, MULTIVIEW_LAYOUT)
     below = list_folders(folder)
     places = [*below, *(inner for outer in below for inner in list_folders(outer))]
-    listings = sorted(path / "cameras.txt" for path in places if (path / "cameras.txt").exists())
+    found = [path for path in places if (path / "cameras.txt").exists() or (path / "images").is_dir()]
+    listings = sorted(path / "cameras.txt" for path in found)
     if not listings:
         raise DataError(
             f"{split}: holds no sample (no SAMPLE/cameras.txt). Expected layout: {MULTIVIEW_LAYOUT}"
