@@ -59,7 +59,6 @@ def find_camera(
 def _equivalent_focal(path: Path) -> float | None:
     """Focal length in millimetres on 35 mm film from EXIF data, if recorded."""
     try:
-        millimetres = equivalent_focal(path)
+        return equivalent_focal(path)
     except DataError:
         return None  # the image itself was decoded; only its metadata cannot be read
-    return millimetres if millimetres is not None and 5 <= millimetres <= 2000 else None
