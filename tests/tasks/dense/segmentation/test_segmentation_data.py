@@ -97,7 +97,7 @@ def test_a_folder_of_one_s_own_is_checked_before_training(tmp_path):
     with pytest.raises(DataError, match=r"1 of 3 images have no label file; .*0001\.png"):
         open_segmentation(f"folder:{root}", "train")
     (root / "classes.json").write_text(json.dumps("red"))
-    with pytest.raises(DataError, match="expected a list of two or more class names"):
+    with pytest.raises(DataError, match="expected a list of two or more different names"):
         open_segmentation(f"folder:{root}", "val")
 
 
@@ -192,8 +192,17 @@ def test_labels_may_have_upper_case_names(tmp_path):
 
 @pytest.mark.parametrize(
     "classes",
-    [["one"], {"a": 0}, {"a": 0, "b": 0}, {"a": -1, "b": 1}, {"a": "0", "b": "1"}, {"a": True, "b": 0}, 7],
+    [
+        ["one"],
+        ["a", "b", "a"],
+        {"a": 0},
+        {"a": 0, "b": 0},
+        {"a": -1, "b": 1},
+        {"a": "0", "b": "1"},
+        {"a": True, "b": 0},
+        7,
+    ],
 )
 def test_classes_that_make_no_sense_are_named(tmp_path, classes):
-    with pytest.raises(DataError, match=r"classes\.json: expected a list of two or more class names"):
+    with pytest.raises(DataError, match=r"classes\.json: expected a list of two or more different names"):
         open_segmentation(masks(tmp_path / "a", classes), "train")

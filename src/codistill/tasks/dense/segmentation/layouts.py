@@ -215,10 +215,11 @@ def folder_classes(path: Path, layout: str) -> tuple[tuple[str, ...], LabelValue
     good = all(
         type(value) is int and 0 <= value < 65536 and isinstance(name, str) for value, name in values.items()
     )
+    good = good and len({*values.values()}) == len(values)
     if not good or not 2 <= len(values) <= MAX_CLASSES:
         raise DataError(
-            f'{path}: expected a list of two or more class names, ["sky", "ground", …], or names with the values that '
-            f'they have in the label files, {{"background": 0, "foreground": 255}}; {MAX_CLASSES} classes at most'
+            f'{path}: expected a list of two or more different names, ["sky", "ground", …], or names with the values '
+            f'that they have in the label files, {{"background": 0, "foreground": 255}}; {MAX_CLASSES} classes at most'
         )
     meaning = {255: IGNORE} | {value: number for number, value in enumerate(values)}
     listed = (
