@@ -125,6 +125,9 @@ def test_mapfree_poses_are_world_to_camera_and_pairs_keep_to_the_overlap(tmp_pat
     np.testing.assert_allclose(cameras[names[2]][1][:3, 3], [0, 0, 2])  # camera centre: -R^T t
     data = open_pairs(f"mapfree:{tmp_path}", "train")
     assert len(data) == 1 and data[0].overlap == 0.5
+    Image.new("RGB", (27, 36)).save(scene / names[2])  # a smaller copy: its intrinsics do not fit
+    with pytest.raises(DataError, match=r"36x27 pixels and its line in intrinsics\.txt says 72x54"):
+        data[0]
     for damaged in ("1 0 0 0 0 0", "1 0 0 0 0 0 O"):
         (scene / "poses.txt").write_text(f"{names[0]} {poses[0]}\n{names[1]} {damaged}\n")
         with pytest.raises(DataError, match=r"poses\.txt, line 2: expected `frame qw qx qy qz tx ty tz`"):

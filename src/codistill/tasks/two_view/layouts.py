@@ -10,6 +10,7 @@ mapfree:ROOT    ROOT/SPLIT/sXXXXX/…           as published; depth next to each
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from codistill.geometry.poses import pose_matrix, quaternion_to_matrix
 from codistill.tasks.shared.data import need_folder, read_list
 from codistill.tasks.shared.groups import GROUPS_FILE, Groups, groups_of, joined
 from codistill.tasks.task import Layout, Where
-from codistill.tasks.two_view.pairs import FilePairs, PairsData, ViewFiles, WorldPairs
+from codistill.tasks.two_view.pairs import FilePairs, PairsData, PosedImage, ViewFiles, WorldPairs
 from codistill.world.dataset import World
 
 MAPFREE_OVERLAP = (0.2, 0.7)
@@ -123,6 +124,32 @@ def _pose(quaternion: list[float], translation: list[float]) -> np.ndarray:
     return pose_matrix(quaternion_to_matrix(rotation), shift).numpy()
 
 
+@dataclass(frozen=True)
+class MapfreeView(ViewFiles):
+    """A frame of Map-free.
+
+    Attributes:
+        size: height and width that the intrinsics refer to.
+    """
+
+    size: tuple[int, int]
+
+    def read(self) -> PosedImage:
+        """Read image and depth.
+
+        Raises:
+            DataError: if a file cannot be used, or the image has another size.
+        """
+        view = super().read()
+        if view.image.shape[:2] != self.size:
+            height, width = view.image.shape[:2]
+            raise DataError(
+                f"{self.image} has {height}x{width} pixels and its line in intrinsics.txt says "
+                f"{self.size[0]}x{self.size[1]}: they must agree"
+            )
+        return view
+
+
 def _mapfree(root: Path, split: str) -> FilePairs:
     folder = need_folder(root / split, MAPFREE_LAYOUT)
     views, overlaps, scenes = [], [], []
@@ -163,8 +190,8 @@ def mapfree_frames(scene: Path) -> list[str]:
     return [f"seq1/{path.stem}.jpg" for path in found if path.name.startswith("frame_")]
 
 
-def mapfree_cameras(scene: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Intrinsics (3, 3) and camera-to-world poses (4, 4) of a scene's frames by name; in pixels and metres.
+def mapfree_cameras(scene: Path) -> dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int]]]:
+    """Intrinsics (3, 3), camera-to-world pose (4, 4) and image size of a scene's frames by name; in pixels and metres.
 
     Frames whose pose is withheld (not finite, or a quaternion of zeros) are left out.
 
@@ -184,12 +211,13 @@ def mapfree_cameras(scene: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         if len(values) != 7:
             raise DataError(f"{path}, line {number}: expected `frame qw qx qy qz tx ty tz`, got {line!r}")
         if np.isfinite(values).all() and any(values[:4]) and name in intrinsics:
-            cameras[name] = (intrinsics[name], np.linalg.inv(_pose(values[:4], values[4:])))
+            matrix, size = intrinsics[name]
+            cameras[name] = (matrix, np.linalg.inv(_pose(values[:4], values[4:])), size)
     return cameras
 
 
-def mapfree_intrinsics(scene: Path) -> dict[str, np.ndarray]:
-    """Intrinsics (3, 3) of a scene's frames by name, in pixels.
+def mapfree_intrinsics(scene: Path) -> dict[str, tuple[np.ndarray, tuple[int, int]]]:
+    """Intrinsics (3, 3) in pixels, and height and width of the image, of a scene's frames by name.
 
     Raises:
         DataError: if the file is missing or malformed.
@@ -201,19 +229,22 @@ def mapfree_intrinsics(scene: Path) -> dict[str, np.ndarray]:
         if "#" in name:
             continue
         try:
-            fx, fy, cx, cy, _, _ = map(float, fields)
+            fx, fy, cx, cy = map(float, fields[:4])
+            width, height = (int(float(field)) for field in fields[4:])
         except ValueError as error:
             raise DataError(
                 f"{path}, line {number}: expected `frame fx fy cx cy width height`, got {line!r}"
             ) from error
-        found[name] = _matrix(fx, fy, cx, cy)
+        found[name] = (_matrix(fx, fy, cx, cy), (height, width))
     return found
 
 
-def _mapfree_view(scene: Path, name: str, cameras: dict[str, tuple[np.ndarray, np.ndarray]]) -> ViewFiles:
+def _mapfree_view(
+    scene: Path, name: str, cameras: dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int]]]
+) -> MapfreeView:
     image = any_case(scene / name)
     depth = any_case(image.with_suffix(".depth.png"))
-    return ViewFiles(image, depth if depth.is_file() else None, *cameras[name])
+    return MapfreeView(image, depth if depth.is_file() else None, *cameras[name])
 
 
 LAYOUTS = {

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from pair_toys import OraclePredictor, ToyPairs, plane_pair
+from PIL import Image
 
 from codistill.errors import CheckpointError, DataError, MissingExtraError
 from codistill.geometry.estimate import PoseEstimate
@@ -200,7 +201,6 @@ def test_loftr_pixels_are_those_of_the_original_images(monkeypatch):
 def mapfree(tmp_path):
     """A scene of nine queries, each a plane view at its own place."""
     from pair_toys import look, plane_view
-    from PIL import Image
 
     scene = tmp_path / "val" / "s00460"
     poses, intrinsics = [], []
@@ -228,6 +228,13 @@ def test_true_poses_written_as_a_submission_score_one(mapfree, tmp_path):
     result = score_submission(mapfree, tmp_path / "s.zip")
     assert result.scores.vcre_precision[45.0] == 1.0 and result.scores.median_translation < 1e-8
     assert result.scores.frames == 2 and not result.warnings
+
+
+def test_queries_of_another_size_than_their_intrinsics_are_refused(mapfree):
+    path = mapfree / "s00460/seq1/frame_00005.jpg"
+    Image.new("RGB", (42, 28)).save(path)
+    with pytest.raises(DataError, match=r"frame_00005\.jpg has 28x42 pixels and its line in intrinsics\.txt"):
+        predict_mapfree(mapfree, lambda _: None)
 
 
 def test_unlocated_queries_are_left_out_and_scenes_stay(mapfree):

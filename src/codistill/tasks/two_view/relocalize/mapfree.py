@@ -13,10 +13,9 @@ from codistill.errors import DataError
 from codistill.files.listing import any_case, list_folders
 from codistill.geometry.estimate import PoseEstimate
 from codistill.geometry.poses import matrix_to_quaternion
-from codistill.imaging import read_rgb
 from codistill.metrics.mapfree_submission import EVALUATE_EVERY, SubmittedPose
 from codistill.tasks.shared.data import need_folder
-from codistill.tasks.two_view.layouts import MAPFREE_LAYOUT, mapfree_frames, mapfree_intrinsics
+from codistill.tasks.two_view.layouts import MAPFREE_LAYOUT, MapfreeView, mapfree_frames, mapfree_intrinsics
 from codistill.tasks.two_view.pairs import Pair, PosedImage
 
 REFERENCE = "seq0/frame_00000.jpg"
@@ -74,7 +73,7 @@ def _pairs(queries: list[tuple[Path, str]]) -> Iterator[tuple[str, str, Pair]]:
     """Scene, name and pair of each query; the reference of a scene is read once."""
     current: Path | None = None
     reference: PosedImage | None = None
-    intrinsics: dict[str, np.ndarray] = {}
+    intrinsics: dict[str, tuple[np.ndarray, tuple[int, int]]] = {}
     for scene, name in queries:
         if scene != current:
             current, intrinsics = scene, mapfree_intrinsics(scene)
@@ -87,9 +86,8 @@ def _pairs(queries: list[tuple[Path, str]]) -> Iterator[tuple[str, str, Pair]]:
         )
 
 
-def _view(scene: Path, name: str, intrinsics: dict[str, np.ndarray]) -> PosedImage:
+def _view(scene: Path, name: str, intrinsics: dict[str, tuple[np.ndarray, tuple[int, int]]]) -> PosedImage:
     if name not in intrinsics:
         raise DataError(f"{scene / 'intrinsics.txt'}: has no line for {name}")
-    image = read_rgb(any_case(scene / name))
-    depth = np.zeros(image.shape[:2], dtype=np.float32)
-    return PosedImage(image, depth, intrinsics[name], np.eye(4), str(scene / name))
+    matrix, size = intrinsics[name]
+    return MapfreeView(any_case(scene / name), None, matrix, np.eye(4), size).read()
