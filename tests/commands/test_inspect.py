@@ -16,8 +16,15 @@ from codistill.cli import main as codistill_main
 from codistill.commands.convert import main as convert
 from codistill.commands.inspect import describe, main
 from codistill.encoders.load import load_encoder
+from codistill.encoders.vit import ViTEncoder
 from codistill.errors import CheckpointError, ConfigError, DataError
+from codistill.nn.vit import ViTConfig
 from codistill.programs.record import Check, Port, ProgramRecord
+from codistill.student.projectors import ProjectorConfig
+from codistill.student.student import Student
+from codistill.types import TargetSpec
+from codistill.weights.contents import EncoderWeights, StudentWeights
+from codistill.weights.export import write_export
 from shared_files import GOLDEN, needs_golden
 
 
@@ -50,6 +57,23 @@ def test_a_student(capsys) -> None:
     total = sum(t.numel() for t in load_encoder(GOLDEN / "dune_nano_released_layout.pth").parameters())
     assert described["parameters"] == total and described["iteration"] == 7
     assert [teacher["kinds"] for teacher in described["teachers"]] == ["cls+patch", "patch", "patch"]
+
+
+@pytest.mark.parametrize("kind", ["transformer", "ladder", "mlp", "ln_mlp"])
+def test_projectors_are_called_what_they_are(kind: str, tmp_path: Path, capsys) -> None:
+    """All but the transformer were called ladders."""
+    vit, config = ViTConfig(dim=32, depth=1, num_heads=2, image_size=28), ProjectorConfig(kind=kind)
+    made = Student(ViTEncoder(vit), (TargetSpec(name="a", dim=12),), config)
+    weights = StudentWeights(
+        encoder=EncoderWeights(config=vit, tensors=made.encoder.state_dict(), layout="test", name="s"),
+        projectors={"a": dict(made.projectors["a"].state_dict())},
+        statistics={},
+        teachers=({"name": "a", "dim": 12, "kinds": ["cls", "patch"]},),
+        proj_args={**config.__dict__},
+    )
+    described = said_json(capsys, write_export(tmp_path / "export", weights))
+    count = sum(p.numel() for p in made.projectors.parameters())
+    assert described["teachers"][0]["projector"] == f"{kind}, {count:,}"
 
 
 @needs_golden

@@ -116,6 +116,15 @@ def test_focal_length_is_found_through_its_directory_whatever_its_type(order: st
             assert equivalent_focal(path) == (50 if value else 50.5)
 
 
+@pytest.mark.parametrize(
+    ("millimetres", "believed"), [(0, False), (1, False), (5, True), (2000, True), (65535, False)]
+)
+def test_a_focal_length_that_no_lens_has_is_not_believed(millimetres: int, believed: bool) -> None:
+    inner = exif(">", [(0xA405, 3, 1, field(">", 3, millimetres))])[8:]
+    tiff = exif(">", [(0x8769, 4, 1, field(">", 4, 26))]) + inner
+    assert exif_focal(tiff) == (millimetres if believed else None)
+
+
 @pytest.mark.parametrize("pointer", [0, 4, 8, 38, 0xFFFFFFF0])
 def test_senseless_directories_tell_no_focal_length(pointer: int) -> None:
     assert exif_focal(exif(">", [(0x8769, 4, 1, field(">", 4, pointer))])) is None

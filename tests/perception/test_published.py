@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_smplx import arrays
 from toy_heads import photo
 
@@ -90,6 +91,24 @@ def test_released_heads_on_one_student(config: Path, inputs: tuple[np.ndarray, t
     found = sorted(person.score for person in scene.people[0])
     assert found and all(any(abs(score - one) < 1e-5 for one in scores) for score in found)
     assert scene.people[0][0].vertices.shape[1] == 3 and scene.body_faces.shape[1] == 3
+
+
+def test_bodies_and_points_of_a_picture_have_one_camera(config: Path, tmp_path: Path) -> None:
+    """`fov` stands in for an unknown focal length only: the points of depth had another camera than the bodies."""
+    config.write_text(config.read_text().replace("kernel: 1", "kernel: 1, fov: 90"))
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 50  # a 50 mm lens on 35 mm film
+    paths = [tmp_path / "plain.jpg", tmp_path / "told.jpg"]
+    for path, known in zip(paths, (b"", exif), strict=True):
+        Image.fromarray(photo(3, (56, 84))).save(path, exif=known)
+    scene = Perception.from_config(config, device="cpu")(paths)
+    for index, (focal, source) in enumerate(
+        [(42.0, "assumed"), (50 * np.hypot(56, 84) / np.hypot(36, 24), "exif")]
+    ):
+        answer = scene["people"][index]  # type: ignore[index]
+        assert isinstance(answer, PeopleAnswer)
+        for camera in (answer.camera, scene.camera(index)):
+            assert camera.source == source and camera.intrinsics[0, 0] == pytest.approx(focal, rel=1e-5)
 
 
 def test_a_decoder_of_two_views_through_a_projector(

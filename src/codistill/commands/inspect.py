@@ -201,7 +201,8 @@ def _architecture(config: ViTConfig | NetworkConfig) -> str:
 
 def _teacher_row(student: StudentWeights, teacher: dict[str, Any]) -> dict[str, Any]:
     projector = student.projectors.get(teacher["name"], {})
-    kind = "transformer" if "linear.weight" in projector else "ladder" if projector else "none"
+    seen = "transformer" if "linear.weight" in projector else "ladder" if projector else "none"
+    kind = student.proj_args.get("kind", seen) if projector else seen  # released files do not state it
     count = sum(tensor.numel() for tensor in projector.values())
     return {**teacher, "kinds": "+".join(teacher.get("kinds", ())), "projector": f"{kind}, {count:,}"}
 

@@ -9,6 +9,8 @@ import struct
 
 ORIENTATION = 0x0112
 _EXIF_FOLDER, _FOCAL_35MM = 0x8769, 0xA405
+_LENSES = (5.0, 2000.0)
+"""Shortest and longest focal length on 35 mm film, in millimetres, that is believed."""
 _PREFIX = b"Exif\0\0"
 
 _NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
@@ -24,11 +26,11 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def exif_focal(exif: bytes) -> float | None:
-    """Focal length on 35 mm film in millimetres, or None; 0 means unknown in EXIF."""
+    """Focal length on 35 mm film in millimetres; None if missing or no lens has it (0 means unknown in EXIF)."""
     tiff = exif.removeprefix(_PREFIX)
     folder = _entry(tiff, _first_folder(tiff), _EXIF_FOLDER)
     value = _entry(tiff, int(folder), _FOCAL_35MM) if folder is not None and 0 < folder < len(tiff) else None
-    return float(value) if value is not None and 0 < value < float("inf") else None
+    return float(value) if value is not None and _LENSES[0] <= value <= _LENSES[1] else None
 
 
 def _order(tiff: bytes) -> str | None:

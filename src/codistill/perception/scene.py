@@ -27,7 +27,7 @@ from codistill.tasks.dense.depth.sight import DepthAnswer
 from codistill.tasks.dense.normals.sight import NormalsAnswer
 from codistill.tasks.dense.segmentation.sight import SegmentationAnswer
 from codistill.tasks.people.focal import FoundCamera, find_camera
-from codistill.tasks.people.sight import PeopleAnswer, Person
+from codistill.tasks.people.sight import PeopleAnswer, PeopleSight, Person
 from codistill.tasks.shared.seen import Answer
 from codistill.tasks.two_view.sight import TwoViewAnswer
 from codistill.types import Tokens
@@ -129,9 +129,14 @@ class Scene(Answered):
         return self.answer(self._giving(TwoViewAnswer))  # type: ignore[return-value]
 
     def camera(self, index: int) -> FoundCamera:
-        """Pinhole camera of an image, from the given focal length, else EXIF's, else a 60-degree field of view."""
-        picture = self._pictures[index]
-        return find_camera(picture.path, *picture.pixels.shape[:2], focal=picture.focal)
+        """Pinhole camera of an image, from the given focal length, else EXIF's, else an assumed field of view.
+
+        That is the `fov` of the head that finds people, so that bodies and points of depth fit together; without it, 60
+        degrees.
+        """
+        picture, models = self._pictures[index], [head.model for head in self._heads.values()]
+        fov = next((model.fov for model in models if isinstance(model, PeopleSight)), None)
+        return find_camera(picture.path, *picture.pixels.shape[:2], focal=picture.focal, assumed=fov)
 
     def point_cloud(
         self, index: int = 0, *, limit: int = 200_000

@@ -191,7 +191,7 @@ def _comparisons(results: Results) -> list[Grid]:
             notes=(
                 "Differences on the same images, seed by seed; intervals as in the tables. Better, worse: the interval "
                 f"does not hold 0. p: bootstrap, two-sided, not corrected for the {len(found)} comparisons; its "
-                "smallest possible value is about 0.001.",
+                "smallest possible value is about 0.001 (0.002 for relocalization, with half as many resamples).",
             ),
         )
     ]

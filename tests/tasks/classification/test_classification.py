@@ -22,6 +22,8 @@ from codistill.tasks.classification.config import KnnFit, LinearFit
 from codistill.tasks.classification.data import LAYOUTS
 from codistill.tasks.classification.knn import knn_votes
 from codistill.tasks.classification.logistic import choose_logistic, fit_logistic, split_per_class
+from codistill.tasks.classification.model import class_shares
+from codistill.tasks.classification.released import class_names
 from codistill.tasks.classification.task import KNN, LINEAR
 from codistill.tasks.evaluation import evaluate
 from codistill.tasks.opening import fit_task, open_data, open_split
@@ -348,3 +350,12 @@ def test_a_classifier_that_is_stored_in_fp16_computes_in_fp32() -> None:
     model = LINEAR.load(Subject(head=folder / "heads" / "linear"), LINEAR.predict.options(), None)
     scores = model(np.full((112, 112, 3), 128, np.uint8))["linear"]
     assert scores.dtype == torch.float32
+
+
+def test_two_classes_of_one_name_keep_their_own_shares(tmp_path) -> None:
+    """Lists of ImageNet's classes have two cranes: the smaller share took the place of the larger one."""
+    path = tmp_path / "classes.txt"
+    path.write_text("crane\ntench\ncrane\n")
+    names = class_names(str(path), 3, tmp_path / "head.pth")
+    found = class_shares(torch.tensor([0.6, 0.3, 0.1]).log(), "linear", names, 3)
+    assert found == pytest.approx({"crane (0)": 0.6, "tench": 0.3, "crane (2)": 0.1})

@@ -5,6 +5,7 @@ names its classes; they are those of ImageNet-1k.
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def read_classifier(path: Path, features: FrozenFeatures) -> dict[str, Tensor]:
 def class_names(said: str | None, count: int, path: Path) -> tuple[str, ...]:
     """Names of a released classifier's classes; `class 0`, `class 1`, … if the user names none.
 
+    Of classes with one name, as in common lists of ImageNet's (crane, maillot), each gets its number behind it.
+
     Raises:
         ConfigError: if the names cannot be read, or their number differs from the number of classes.
     """
@@ -70,7 +73,8 @@ def class_names(said: str | None, count: int, path: Path) -> tuple[str, ...]:
     names = _imagenet() if said == IMAGENET else _names_in(Path(said))
     if len(names) != count:
         raise ConfigError(f"{path} tells {count} classes apart, {said} names {len(names)}")
-    return names
+    times = Counter(names)
+    return tuple(name if times[name] == 1 else f"{name} ({number})" for number, name in enumerate(names))
 
 
 def _imagenet() -> tuple[str, ...]:

@@ -32,6 +32,7 @@ def find_camera(
     *,
     focal: float | None = None,
     field_of_view: float | None = None,
+    assumed: float | None = None,
 ) -> FoundCamera:
     """A pinhole camera whose principal point is the image centre.
 
@@ -40,6 +41,7 @@ def find_camera(
         rows, columns: size of the upright image.
         focal: focal length in pixels, if known.
         field_of_view: degrees across the longer side, used without `focal`.
+        assumed: the same, used only if nothing else is known; None: 60.
     """
     source, longer = "given", max(rows, columns)
     if field_of_view is not None:
@@ -49,7 +51,7 @@ def find_camera(
         if equivalent is not None:
             source, focal = "exif", equivalent * math.hypot(rows, columns) / FILM_DIAGONAL
         else:
-            source, focal = "assumed", focal_from_field_of_view(REFERENCE_FIELD_OF_VIEW, longer)
+            source, focal = "assumed", focal_from_field_of_view(assumed or REFERENCE_FIELD_OF_VIEW, longer)
     matrix = camera_matrix(torch.tensor(focal), ((columns - 1) / 2, (rows - 1) / 2))
     return FoundCamera(matrix.float(), source)
 
@@ -57,7 +59,6 @@ def find_camera(
 def _equivalent_focal(path: Path) -> float | None:
     """Focal length in millimetres on 35 mm film from EXIF data, if recorded."""
     try:
-        millimetres = equivalent_focal(path)
+        return equivalent_focal(path)
     except DataError:
         return None  # the image itself was decoded; only its metadata cannot be read
-    return millimetres if millimetres is not None and 5 <= millimetres <= 2000 else None

@@ -163,9 +163,7 @@ class PeopleSight:
 
 def _answer(model: PeopleSight, seen: Seen) -> PeopleAnswer:
     estimator = model.estimator
-    camera = find_camera(
-        seen.path, *seen.size, focal=seen.focal, field_of_view=None if seen.focal else model.fov
-    )
+    camera = find_camera(seen.path, *seen.size, focal=seen.focal, assumed=model.fov)
     fitted = seen.fit(estimator.head.config.patch_size).intrinsics(camera.intrinsics)
     found = estimator.bodies_of(seen.levels, fitted[None], camera.intrinsics)
     return PeopleAnswer(found.within(*seen.size, camera.intrinsics), camera, estimator.body)
