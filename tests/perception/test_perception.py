@@ -206,7 +206,9 @@ def test_what_is_asked_wrongly(heads: dict[str, Path], tmp_path: Path) -> None:
     for nowhere in (0.0, float("inf"), float("nan")):
         with pytest.raises(ConfigError, match="must be positive numbers of pixels"):
             perception(photo(), focal=nowhere)
-    assert perception(photo(), focal=np.float32(50)).camera(0).intrinsics[0, 0] == 50  # type: ignore[arg-type]
+    for fifty in (50, np.float32(50)):
+        found = perception(photo(), focal=fifty).camera(0).intrinsics  # type: ignore[arg-type]
+        assert torch.equal(found, perception(photo(), focal=50.0).camera(0).intrinsics)
     for size in (0, -14):
         with pytest.raises(ConfigError, match=f"size must be 1 or more; got {size}"):
             perception(photo(), size=size)
