@@ -246,3 +246,18 @@ def test_options_say_what_they_take() -> None:
 def test_what_is_no_tensor_goes_through_preprocess(images: object) -> None:
     with pytest.raises(TypeError, match=r"must be a tensor .* got (str|ndarray)\. encoder\.preprocess"):
         load_encoder("random:vit_tiny,dim=24,depth=1,num_heads=2")(images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_any_precision_are_converted_to_the_networks(dtype: torch.dtype) -> None:
+    encoder = load_encoder("random:vit_tiny,dim=24,depth=1,num_heads=2")
+    images = torch.rand(1, 3, 28, 28).to(dtype)
+    assert torch.equal(encoder(images).patches, encoder(images.float()).patches)
+    assert torch.equal(encoder.intermediate(images, [0])[0].cls, encoder(images.float()).cls)
+    assert encoder.to(dtype)(images.float()).patches.dtype == dtype
+
+
+def test_images_without_pixels_are_refused() -> None:
+    encoder = load_encoder("random:vit_tiny,dim=24,depth=1,num_heads=2")
+    with pytest.raises(ValueError, match=r"multiples of the patch size 14; got 0x28.* resize to 14x28"):
+        encoder(torch.zeros(1, 3, 0, 28))

@@ -81,7 +81,8 @@ class Encoder(FamiliarNames, nn.Module, ABC):
         """Tokens of ImageNet-normalized images.
 
         Args:
-            images: (batch, 3, row, column), floating point; sides are multiples of `spec.patch_size`.
+            images: (batch, 3, row, column), floating point; they are converted to the network's dtype. Sides are
+                multiples of `spec.patch_size`.
             norm: apply the encoder's final norm. Projectors and released two-view decoders need False.
 
         Raises:
@@ -126,7 +127,9 @@ class Encoder(FamiliarNames, nn.Module, ABC):
         raise NotImplementedError(f"{self.spec.name} has no pool that reads patches alone")
 
     def own_normalization(self, images: Tensor) -> Tensor:
-        return renormalize(images, self.spec.mean, self.spec.std)
+        """ImageNet-normalized images in the network's own normalization and in its dtype."""
+        images, like = renormalize(images, self.spec.mean, self.spec.std), self._like()
+        return images if like is None else images.to(like.dtype)
 
     def preprocess(
         self, images: ImageLike | Sequence[ImageLike], size: int | tuple[int, int] | None = None
@@ -184,7 +187,7 @@ class Encoder(FamiliarNames, nn.Module, ABC):
             )
         patch = self.spec.patch_size
         height, width = images.shape[-2:]
-        if height % patch or width % patch:
+        if height % patch or width % patch or not (height and width):
             raise ValueError(
                 f"image sides must be multiples of the patch size {patch}; got {height}x{width}. "
                 f"Use encoder.preprocess, or resize to {max(1, round(height / patch)) * patch}x"
