@@ -261,3 +261,14 @@ def test_images_without_pixels_are_refused() -> None:
     encoder = load_encoder("random:vit_tiny,dim=24,depth=1,num_heads=2")
     with pytest.raises(ValueError, match=r"multiples of the patch size 14; got 0x28.* resize to 14x28"):
         encoder(torch.zeros(1, 3, 0, 28))
+
+
+def test_blocks_are_whole_numbers_of_any_kind() -> None:
+    encoder, images = load_encoder("random:vit_tiny,dim=24,depth=2,num_heads=2"), torch.zeros(1, 3, 28, 28)
+    wanted = encoder.intermediate(images, [0, -1])
+    for blocks in (torch.tensor([0, -1]), np.array([0, -1]), iter([0, -1])):
+        found = encoder.intermediate(images, blocks)  # type: ignore[arg-type]
+        assert [torch.equal(a.patches, b.patches) for a, b in zip(found, wanted, strict=True)] == [True, True]
+    for blocks in (None, [0.5], ["1"], 1):
+        with pytest.raises(ValueError, match="blocks are a list of numbers"):
+            encoder.intermediate(images, blocks)  # type: ignore[arg-type]

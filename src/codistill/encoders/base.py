@@ -4,6 +4,7 @@ A subclass defines a `spec` and a method `encode`, which turns images in the net
 This base class converts the normalization, prepares images from files, PIL or uint8, and refuses wrong shapes.
 """
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -100,9 +101,11 @@ class Encoder(FamiliarNames, nn.Module, ABC):
             ValueError: for images of a wrong shape or dtype, or blocks that are no list of numbers, or do not exist.
         """
         self._check(images)
-        if isinstance(blocks, (int, str)):
-            raise ValueError(f"blocks are a list of numbers, such as [-1]; got {blocks!r}")
-        return self.encode_blocks(self.own_normalization(images), blocks, norm)
+        try:
+            numbers = [operator.index(block) for block in blocks]
+        except TypeError:
+            raise ValueError(f"blocks are a list of numbers, such as [-1]; got {blocks!r}") from None
+        return self.encode_blocks(self.own_normalization(images), numbers, norm)
 
     def apply_norm(self, tokens: Tokens) -> Tokens:
         """Apply the final norm to un-normed tokens of the last or any other block.
