@@ -146,6 +146,18 @@ def test_an_encoder_comes_back_as_it_is() -> None:
     assert load_encoder(encoder) is encoder
 
 
+def test_an_encoder_takes_no_options_without_effect() -> None:
+    encoder = tiny().requires_grad_(False)
+    with pytest.raises(ConfigError, match="image_size=112, window=2 cannot be given for random"):
+        load_encoder(encoder, image_size=112, window=2)
+    assert load_encoder(encoder, train=True) is encoder
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+    for frozen, precision in ((encoder, "fp32"), (load_encoder(encoder, precision="fp32"), None)):
+        with pytest.raises(ConfigError, match="train=True needs an encoder with gradients"):
+            load_encoder(frozen, precision=precision, train=True)
+    assert next(load_encoder(tiny(), device="meta").parameters()).is_meta
+
+
 def test_options_follow_after_commas() -> None:
     assert split_options("a.pt,num_heads=3,image_size=448") == ("a.pt", {"num_heads": 3, "image_size": 448})
     assert split_options("file.pt,num_heads=3") == ("file.pt", {"num_heads": 3})
