@@ -1,5 +1,6 @@
 """Distillation in a loop of one's own."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,13 @@ def test_what_does_not_fit_is_refused() -> None:
         distill_step(objective, IMAGES, step=5, total_steps=5)
     with pytest.raises(ConfigError, match="domains name three; teachers are one, two"):
         distill_objective(STUDENT, TEACHERS, domains={"three": "human"})
+
+
+def test_a_student_that_would_teach_itself_is_refused() -> None:
+    encoder = load_encoder(STUDENT)
+    with pytest.raises(ConfigError, match="'self' shares its weights with the student"):
+        distill_objective(encoder, {"self": encoder})  # type: ignore[arg-type]
+    distill_objective(encoder, {"self": copy.deepcopy(encoder)})  # type: ignore[arg-type]
 
 
 def test_images_that_would_teach_nothing_are_refused() -> None:

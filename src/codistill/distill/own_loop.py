@@ -58,8 +58,8 @@ def distill_objective(
         The objective. Its `trainable` is the student, on the CPU, with parameters that require gradients.
 
     Raises:
-        ConfigError: if the encoder cannot be trained, if `domains` names an unknown teacher, or if `config` names
-            sources, which `distill_step` does not know.
+        ConfigError: if the encoder cannot be trained or shares weights with a teacher, if `domains` names an unknown
+            teacher, or if `config` names sources, which `distill_step` does not know.
     """
     if config.sharing.shared_sources is not None:
         raise ConfigError(
@@ -78,7 +78,13 @@ def distill_objective(
     made: list[Teacher] = []
     for name, teacher in teachers.items():
         settings = TeacherConfig(name=name, encoder=name, domain=(domains or {}).get(name, "generic"))
-        made.append(Teacher(settings, load_encoder(teacher)))
+        found = load_encoder(teacher)
+        if not {*map(id, found.parameters())}.isdisjoint(map(id, student_encoder.parameters())):
+            raise ConfigError(
+                f"teacher {name!r} shares its weights with the student, and would change with it: give its name, or a "
+                "copy (copy.deepcopy)"
+            )
+        made.append(Teacher(settings, found))
     bank = TeacherBank(made, student_encoder.spec.patch_size)
     student = Student(
         student_encoder.requires_grad_(True),
