@@ -78,6 +78,10 @@ def test_what_does_not_fit_is_refused() -> None:
         distill_step(objective, IMAGES[:0], step=0, total_steps=1)
     with pytest.raises(ConfigError, match="step must lie in 0 to 4; got 5"):
         distill_step(objective, IMAGES, step=5, total_steps=5)
+    with pytest.raises(ConfigError, match="rank must lie in 0 to 0, as world_size is 1; got 1"):
+        distill_step(objective, IMAGES, step=0, total_steps=1, rank=1)
+    with pytest.raises(ConfigError, match="2 processes need all_reduce_sum"):
+        distill_step(objective, IMAGES, step=0, total_steps=1, rank=1, world_size=2)
     with pytest.raises(ConfigError, match="domains name three; teachers are one, two"):
         distill_objective(STUDENT, TEACHERS, domains={"three": "human"})
 

@@ -126,7 +126,8 @@ def distill_step(
 
     Raises:
         ConfigError: if the number of domains is not that of the images, if no teacher teaches a domain, if the step is
-            out of range, or if fixed statistics were not calibrated (`distill/calibration.py`).
+            or the rank is out of range, if there are several processes but no sum over them, or if fixed statistics
+            were not calibrated (`distill/calibration.py`).
     """
     count = images.shape[0]
     if count == 0:
@@ -135,6 +136,14 @@ def distill_step(
         raise ConfigError(f"domains name {len(domains)} images; there are {count}")
     if not 0 <= step < total_steps:
         raise ConfigError(f"step must lie in 0 to {total_steps - 1}; got {step}")
+    if not 0 <= rank < world_size:
+        raise ConfigError(
+            f"rank must lie in 0 to {world_size - 1}, as world_size is {world_size}; got {rank}"
+        )
+    if world_size > 1 and all_reduce_sum is identity:
+        raise ConfigError(
+            f"{world_size} processes need all_reduce_sum, a sum over them: losses and statistics would be those of one"
+        )
     if domains is not None:
         _check_domains(objective, domains)
     if step == 0 and objective.config.targets.statistics == "fixed":
