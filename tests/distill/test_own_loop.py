@@ -99,6 +99,14 @@ def test_images_that_would_teach_nothing_are_refused() -> None:
     domains = ["generic", "humans", "human", "generic"]
     with pytest.raises(ConfigError, match=r"domain\(s\) humans would teach nothing.*'two': 'human'"):
         distill_step(objective, IMAGES, step=0, total_steps=1, domains=domains)
+    with pytest.raises(ConfigError, match=r"one for each image, \['gene', …\]; got the text 'gene'"):
+        distill_step(objective, IMAGES, step=0, total_steps=1, domains="gene")
+    people = dict.fromkeys(TEACHERS, "human")
+    config = DistillConfig(sharing=SharingConfig(mode="none"))
+    with pytest.raises(ConfigError, match=r"domain\(s\) generic would teach nothing"):
+        distill_step(
+            distill_objective(STUDENT, TEACHERS, domains=people, config=config), IMAGES, step=0, total_steps=1
+        )
     shared = DistillConfig(sharing=SharingConfig(mode="generic", shared_sources=("in19k",)))
     with pytest.raises(ConfigError, match="shared_sources would have no effect"):
         distill_objective(STUDENT, TEACHERS, config=shared)

@@ -132,7 +132,10 @@ def distill_step(
     count = images.shape[0]
     if count == 0:
         raise ConfigError("a step needs one image at least; got none")
-    if domains is not None and len(domains) != count:
+    domains = ("generic",) * count if domains is None else domains
+    if isinstance(domains, str):
+        raise ConfigError(f"domains are one for each image, [{domains!r}, …]; got the text {domains!r}")
+    if len(domains) != count:
         raise ConfigError(f"domains name {len(domains)} images; there are {count}")
     if not 0 <= step < total_steps:
         raise ConfigError(f"step must lie in 0 to {total_steps - 1}; got {step}")
@@ -144,12 +147,11 @@ def distill_step(
         raise ConfigError(
             f"{world_size} processes need all_reduce_sum, a sum over them: losses and statistics would be those of one"
         )
-    if domains is not None:
-        _check_domains(objective, domains)
+    _check_domains(objective, domains)
     if step == 0 and objective.config.targets.statistics == "fixed":
         _check_calibrated(objective)
     names = ("",) * count
-    batch = Batch(images, tuple(domains) if domains is not None else ("generic",) * count, names, names)
+    batch = Batch(images, tuple(domains), names, names)
     context = StepContext(
         step=step,
         total_steps=total_steps,
