@@ -42,6 +42,7 @@ def test_twenty_lines_train_a_student(tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
     folder = student.encoder.save_pretrained(tmp_path / "student")
     loaded = load_encoder(folder)
+    assert distill_objective(folder, {"one": folder}).trainable.encoder.spec == loaded.spec
     with torch.no_grad():
         assert torch.equal(loaded(IMAGES).patches, student.encoder.eval()(IMAGES).patches)
 
@@ -82,6 +83,8 @@ def test_what_does_not_fit_is_refused() -> None:
         distill_step(objective, IMAGES, step=0, total_steps=1, rank=1)
     with pytest.raises(ConfigError, match="2 processes need all_reduce_sum"):
         distill_step(objective, IMAGES, step=0, total_steps=1, rank=1, world_size=2)
+    with pytest.raises(ConfigError, match="teachers are given by name"):
+        distill_objective(STUDENT, list(TEACHERS.values()))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="domains name three; teachers are one, two"):
         distill_objective(STUDENT, TEACHERS, domains={"three": "human"})
 

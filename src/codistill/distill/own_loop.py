@@ -17,6 +17,7 @@ wrapped module as `model`, and pass `rank`, `world_size` and a sum over processe
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -38,8 +39,8 @@ DEFAULT = DistillConfig()
 
 
 def distill_objective(
-    encoder: str | ViTEncoder | NetworkEncoder,
-    teachers: Mapping[str, str | Encoder],
+    encoder: str | Path | ViTEncoder | NetworkEncoder,
+    teachers: Mapping[str, str | Path | Encoder],
     *,
     domains: Mapping[str, str] | None = None,
     projector: ProjectorConfig | None = None,
@@ -48,8 +49,8 @@ def distill_objective(
     """Create the objective that distils some teachers into an encoder.
 
     Args:
-        encoder: the student's encoder: one of codistill's own encoders, or a text that `load_encoder` accepts.
-        teachers: the teachers' encoders by name: any encoders, or texts that `load_encoder` accepts.
+        encoder: the student's encoder: one of codistill's own encoders, or a text or path that `load_encoder` accepts.
+        teachers: the teachers' encoders by name: any encoders, or texts or paths that `load_encoder` accepts.
         domains: domains of the teachers that are not generic, by name; see `SharingConfig`.
         projector: configuration of every teacher's projector; None: DUNE's.
         config: losses, sharing, dropping, target statistics.
@@ -66,7 +67,9 @@ def distill_objective(
             "sharing.shared_sources would have no effect: the images of distill_step have domains, no sources. Give "
             "the images that are shared the generic domain, the others one of their own"
         )
-    named = encoder if isinstance(encoder, str) else encoder.spec.name
+    if not isinstance(teachers, Mapping):
+        raise ConfigError(f'teachers are given by name, {{"dino": "dinov2_vits14"}}; got {teachers!r}')
+    named = encoder.spec.name if isinstance(encoder, Encoder) else encoder
     student_encoder = load_encoder(encoder, train=True)
     if not isinstance(student_encoder, ViTEncoder | NetworkEncoder):
         raise ConfigError(
