@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad, silu
 
+from codistill.errors import ConfigError
 from codistill.geometry.full_precision import full_precision
 from codistill.nn.attend import attention
 from codistill.nn.blocks import ACTIVATIONS, Block, Mlp, SwiGlu
@@ -176,9 +177,14 @@ class FrozenVisionTransformer(VisionTransformer):
         self.register_buffer("norm_bias", network.norm.bias.detach().float().clone(), persistent=False)
         self._places: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor | None]] = {}
 
-    def _apply(self, *args: Any, **options: Any) -> "FrozenVisionTransformer":
+    def _apply(self, fn: Any, *args: Any, **options: Any) -> "FrozenVisionTransformer":
+        if any(fn(torch.empty(0, dtype=kept)).dtype != kept for kept in (self.dtype, torch.float32)):
+            raise ConfigError(
+                f"a folded network in {str(self.dtype).removeprefix('torch.')} keeps its dtypes: convert the network "
+                "it was made of, or load the encoder with another precision"
+            )
         self._places.clear()
-        return super()._apply(*args, **options)
+        return super()._apply(fn, *args, **options)
 
     def _place(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor | None]:
         """For a grid: prefix tokens (1, prefix, channel), position embeddings (1, patch, channel), and rotations."""
