@@ -7,6 +7,7 @@ from codistill.encoders import precision
 from codistill.encoders.fingerprint import encoder_fingerprint
 from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
+from codistill.encoders.states import both_norms
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn import precision as nn_precision
@@ -45,6 +46,15 @@ def test_fingerprints_tell_precisions_apart_and_see_the_weights() -> None:
     assert "weights differ" in bf16.difference(
         encoder_fingerprint(load_encoder(f"{TINY},seed=1,precision=bf16"))
     )
+
+
+def test_a_folded_encoder_applies_its_norm_to_tokens_before_it() -> None:
+    encoder = load_encoder(TINY, precision="bf16")
+    images = torch.randn(1, 3, 42, 56)
+    found = both_norms(encoder, images)
+    assert torch.equal(found[True].patches, encoder(images).patches)
+    assert torch.equal(found[True].cls, encoder(images).cls)
+    assert torch.equal(found[False].patches, encoder(images, norm=False).patches)
 
 
 def test_images_are_prepared_in_fp32() -> None:

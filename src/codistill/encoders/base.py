@@ -6,7 +6,7 @@ This base class converts the normalization, prepares images from files, PIL or u
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +45,7 @@ def renormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
     return (images * old_std + old_mean - new_mean) / new_std
 
 
-def normed_by(norm: nn.Module, tokens: Tokens) -> Tokens:
+def normed_by(norm: Callable[[Tensor], Tensor], tokens: Tokens) -> Tokens:
     """Apply a norm, which acts on each token by itself, to un-normed tokens.
 
     Raises:

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codistill.encoders.base import Encoder
+from codistill.encoders.base import Encoder, normed_by
 from codistill.encoders.fingerprint import weights_hash
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
+from codistill.geometry.full_precision import full_precision
 from codistill.nn.frozen import FrozenVisionTransformer
 from codistill.nn.frozen_linear import FrozenLinear
 from codistill.nn.int8_linear import Int8Linear
+from codistill.types import Tokens
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16}
 """Dtype of a frozen encoder by its precision; for `int8`, the dtype of everything but the matrix products."""
@@ -55,6 +57,12 @@ class FrozenViTEncoder(FrozenVisionTransformer, ViTEncoder):
                 "images require them. Load it without a precision."
             )
         return Encoder.forward(self, images, norm)
+
+    @torch.no_grad()
+    def apply_norm(self, tokens: Tokens) -> Tokens:
+        """Apply the final norm, in fp32."""
+        with full_precision(tokens.patches):
+            return normed_by(self.norm, tokens)
 
     def _like(self) -> Tensor:
         return self.norm_weight

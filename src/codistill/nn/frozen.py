@@ -238,9 +238,11 @@ class FrozenVisionTransformer(VisionTransformer):
         if self.config.position == "rope":
             x = x.transpose(0, 1)
         x = x.to(torch.float32, memory_format=torch.contiguous_format)
-        if norm:
-            x = layer_norm(x, x.shape[-1:], self.norm_weight, self.norm_bias, self.config.norm_eps)
-        return self.split(x, grid, norm)
+        return self.split(self.norm(x) if norm else x, grid, norm)
+
+    def norm(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """The final norm of fp32 tokens (…, channel)."""
+        return layer_norm(x, x.shape[-1:], self.norm_weight, self.norm_bias, self.config.norm_eps)
 
     @torch.no_grad()
     def encode(self, images: Tensor, norm: bool = True) -> Tokens:
