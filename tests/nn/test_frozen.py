@@ -88,6 +88,22 @@ def test_copies_pickles_and_casts_do_not_keep_the_old_layout_of_weights() -> Non
     assert layer(torch.ones(2, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
+def test_threads_may_see_many_sizes_at_once() -> None:
+    frozen = FrozenVisionTransformer(network(), torch.float32)
+
+    class Cleared(dict):  # what another thread does when it has stored the 33rd grid
+        def __contains__(self, grid: object) -> bool:
+            found = super().__contains__(grid)
+            self.clear()
+            return found
+
+        def __setitem__(self, *item: object) -> None:
+            self.clear()
+
+    frozen._places = Cleared()
+    assert [frozen._place((2, 3))[1].shape[1] for _ in range(2)] == [6, 6]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_keeps_its_dtypes(dtype: torch.dtype) -> None:
     net = network()

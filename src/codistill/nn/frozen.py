@@ -188,8 +188,8 @@ class FrozenVisionTransformer(VisionTransformer):
 
     def _place(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor | None]:
         """For a grid: prefix tokens (1, prefix, channel), position embeddings (1, patch, channel), and rotations."""
-        if grid in self._places:
-            return self._places[grid]
+        if (known := self._places.get(grid)) is not None:  # another thread may clear them
+            return known
         config = self.config
         zero = self.norm_weight.new_zeros(1, 0, config.dim)
         cls, registers = (zero if t is None else t for t in (self.cls_token, self.register_tokens))
@@ -210,8 +210,8 @@ class FrozenVisionTransformer(VisionTransformer):
             rope = rotations(tables, self.dtype)
         if len(self._places) >= 32:
             self._places.clear()
-        self._places[grid] = (torch.cat((cls, registers), dim=1), position, rope)
-        return self._places[grid]
+        self._places[grid] = place = (torch.cat((cls, registers), dim=1), position, rope)
+        return place
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Any]:
         """Contiguous token sequence before the first block, its grid, and the rotations (None without RoPE).
