@@ -1,5 +1,6 @@
 """One pass of the encoder for all heads, with the same numbers as each head by itself."""
 
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -154,6 +155,14 @@ def test_an_encoder_in_memory_is_shared(heads: dict[str, Path]) -> None:
     tokens = perception(photo()).tokens[0]
     expected = encoder(encoder.preprocess(photo()))
     torch.testing.assert_close(tokens.patches, expected.patches)
+
+
+def test_a_perception_and_its_scenes_can_be_sent_to_other_processes(heads: dict[str, Path]) -> None:
+    perception, image = Perception(ENCODER, heads, device="cpu"), photo()
+    scene = perception(image, want="depth")
+    for other in (pickle.loads(pickle.dumps(scene)), pickle.loads(pickle.dumps(perception))(image)):
+        np.testing.assert_array_equal(other.depth[0], scene.depth[0])
+        np.testing.assert_array_equal(other.segmentation[0].classes, scene.segmentation[0].classes)
 
 
 def test_facts_of_heads(heads: dict[str, Path]) -> None:
