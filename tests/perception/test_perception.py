@@ -210,6 +210,8 @@ def test_what_is_asked_wrongly(heads: dict[str, Path], tmp_path: Path) -> None:
         perception([])
     with pytest.raises(ConfigError, match="outside of the grid of 4x4"):
         perception(photo()).similar(0, 4, 0)
+    with pytest.raises(ConfigError, match=r"size must be 1 or more; got \(56, 56\)"):
+        perception(photo(), size=(56, 56))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="2 focal lengths for 1 images"):
         perception(photo(), focal=[1.0, 2.0])
     for nowhere in (0.0, float("inf"), float("nan")):
