@@ -76,5 +76,5 @@ def check_least(config: object, *names: str, least: float = 1) -> None:
     """Raise ConfigError if one of these fields is less than `least` or no number; None is allowed."""
     for name in names:
         value = getattr(config, name)
-        if value is not None and not (isinstance(value, Real) and value >= least):
+        if value is not None and not (isinstance(value, Real) and float(value) >= least):
             raise ConfigError(f"{name} must be {least} or more; got {value}")

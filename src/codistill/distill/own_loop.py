@@ -67,7 +67,7 @@ def distill_objective(
             "sharing.shared_sources would have no effect: the images of distill_step have domains, no sources. Give "
             "the images that are shared the generic domain, the others one of their own"
         )
-    if not isinstance(teachers, Mapping):
+    if not isinstance(teachers, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f'teachers are given by name, {{"dino": "dinov2_vits14"}}; got {teachers!r}')
     named = encoder.spec.name if isinstance(encoder, Encoder) else encoder
     student_encoder = load_encoder(encoder, train=True)
