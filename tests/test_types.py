@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import torch
 from torch.utils import _pytree as pytree
@@ -34,6 +35,9 @@ def test_indexing_goes_over_the_batch(tokens: Tokens) -> None:
     for index, rows in (
         (1, [1]),
         (-1, [2]),
+        (np.int64(1), [1]),
+        (torch.tensor(-1), [2]),
+        ([], []),
         (slice(0, 2), [0, 1]),
         ([2, 0], [2, 0]),
         (torch.tensor([True, False, True]), [0, 2]),

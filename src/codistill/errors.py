@@ -6,6 +6,7 @@ tell "your file is damaged" from a bug. The classes also derive from the built-i
 
 import difflib
 from collections.abc import Iterable
+from numbers import Real
 
 
 class CodistillError(Exception):
@@ -72,8 +73,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def check_least(config: object, *names: str, least: float = 1) -> None:
-    """Raise ConfigError if one of these fields is less than `least` or is NaN; None is allowed."""
+    """Raise ConfigError if one of these fields is less than `least` or no number; None is allowed."""
     for name in names:
         value = getattr(config, name)
-        if value is not None and not value >= least:
+        if value is not None and not (isinstance(value, Real) and float(value) >= least):
             raise ConfigError(f"{name} must be {least} or more; got {value}")

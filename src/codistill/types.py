@@ -6,6 +6,7 @@ containers (torch.export, torch.func, collectives on trees) accept it.
 """
 
 import importlib
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
@@ -75,12 +76,16 @@ class Tokens:
 
     def __getitem__(self, index: "int | slice | Sequence[int] | Tensor") -> "Tokens":
         """Select images of the batch; an integer index gives a batch of one."""
+        if not isinstance(index, (int, slice)):
+            index = torch.as_tensor(index, device=self.patches.device)
+            if index.ndim == 0:  # a whole number of NumPy or torch
+                index = operator.index(index)
+            elif not index.numel():
+                index = index.long()  # an empty list becomes a tensor of floats
         if isinstance(index, int):
             if not -len(self) <= index < len(self):
                 raise IndexError(f"image {index} of a batch of {len(self)}")
             index = slice(index % len(self), index % len(self) + 1)
-        elif not isinstance(index, (slice, Tensor)):
-            index = torch.as_tensor(index, device=self.patches.device)
         return self.map(lambda tensor: tensor[index])
 
     def __iter__(self) -> "Iterator[Tokens]":

@@ -119,6 +119,11 @@ def test_places_that_do_not_do_are_refused_before_anything_is_loaded(
         export_program("no such encoder", tmp_path / out, ExportConfig(**options))
 
 
+def test_a_network_in_memory_is_not_taken_for_a_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a ViTEncoder in memory cannot be exported: save it"):
+        export_program(load_encoder(ENCODER), tmp_path / "a.onnx")  # type: ignore[arg-type]
+
+
 def test_a_place_for_the_numbers_is_refused_before_the_export(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

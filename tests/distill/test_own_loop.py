@@ -1,5 +1,6 @@
 """Distillation in a loop of one's own."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def test_twenty_lines_train_a_student(tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
     folder = student.encoder.save_pretrained(tmp_path / "student")
     loaded = load_encoder(folder)
+    assert distill_objective(folder, {"one": folder}).trainable.encoder.spec == loaded.spec
     with torch.no_grad():
         assert torch.equal(loaded(IMAGES).patches, student.encoder.eval()(IMAGES).patches)
 
@@ -77,8 +79,21 @@ def test_what_does_not_fit_is_refused() -> None:
         distill_step(objective, IMAGES[:0], step=0, total_steps=1)
     with pytest.raises(ConfigError, match="step must lie in 0 to 4; got 5"):
         distill_step(objective, IMAGES, step=5, total_steps=5)
+    with pytest.raises(ConfigError, match="rank must lie in 0 to 0, as world_size is 1; got 1"):
+        distill_step(objective, IMAGES, step=0, total_steps=1, rank=1)
+    with pytest.raises(ConfigError, match="2 processes need all_reduce_sum"):
+        distill_step(objective, IMAGES, step=0, total_steps=1, rank=1, world_size=2)
+    with pytest.raises(ConfigError, match="teachers are given by name"):
+        distill_objective(STUDENT, list(TEACHERS.values()))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="domains name three; teachers are one, two"):
         distill_objective(STUDENT, TEACHERS, domains={"three": "human"})
+
+
+def test_a_student_that_would_teach_itself_is_refused() -> None:
+    encoder = load_encoder(STUDENT)
+    with pytest.raises(ConfigError, match="'self' shares its weights with the student"):
+        distill_objective(encoder, {"self": encoder})  # type: ignore[arg-type]
+    distill_objective(encoder, {"self": copy.deepcopy(encoder)})  # type: ignore[arg-type]
 
 
 def test_images_that_would_teach_nothing_are_refused() -> None:
@@ -87,6 +102,14 @@ def test_images_that_would_teach_nothing_are_refused() -> None:
     domains = ["generic", "humans", "human", "generic"]
     with pytest.raises(ConfigError, match=r"domain\(s\) humans would teach nothing.*'two': 'human'"):
         distill_step(objective, IMAGES, step=0, total_steps=1, domains=domains)
+    with pytest.raises(ConfigError, match=r"one for each image, \['gene', …\]; got the text 'gene'"):
+        distill_step(objective, IMAGES, step=0, total_steps=1, domains="gene")
+    people = dict.fromkeys(TEACHERS, "human")
+    config = DistillConfig(sharing=SharingConfig(mode="none"))
+    with pytest.raises(ConfigError, match=r"domain\(s\) generic would teach nothing"):
+        distill_step(
+            distill_objective(STUDENT, TEACHERS, domains=people, config=config), IMAGES, step=0, total_steps=1
+        )
     shared = DistillConfig(sharing=SharingConfig(mode="generic", shared_sources=("in19k",)))
     with pytest.raises(ConfigError, match="shared_sources would have no effect"):
         distill_objective(STUDENT, TEACHERS, config=shared)

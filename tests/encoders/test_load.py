@@ -146,6 +146,18 @@ def test_an_encoder_comes_back_as_it_is() -> None:
     assert load_encoder(encoder) is encoder
 
 
+def test_an_encoder_takes_no_options_without_effect() -> None:
+    encoder = tiny().requires_grad_(False)
+    with pytest.raises(ConfigError, match="image_size=112, window=2 cannot be given for random"):
+        load_encoder(encoder, image_size=112, window=2)
+    assert load_encoder(encoder, train=True) is encoder
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+    for frozen, precision in ((encoder, "fp32"), (load_encoder(encoder, precision="fp32"), None)):
+        with pytest.raises(ConfigError, match="train=True needs an encoder with gradients"):
+            load_encoder(frozen, precision=precision, train=True)
+    assert next(load_encoder(tiny(), device="meta").parameters()).is_meta
+
+
 def test_options_follow_after_commas() -> None:
     assert split_options("a.pt,num_heads=3,image_size=448") == ("a.pt", {"num_heads": 3, "image_size": 448})
     assert split_options("file.pt,num_heads=3") == ("file.pt", {"num_heads": 3})
@@ -246,3 +258,29 @@ def test_options_say_what_they_take() -> None:
 def test_what_is_no_tensor_goes_through_preprocess(images: object) -> None:
     with pytest.raises(TypeError, match=r"must be a tensor .* got (str|ndarray)\. encoder\.preprocess"):
         load_encoder("random:vit_tiny,dim=24,depth=1,num_heads=2")(images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_any_precision_are_converted_to_the_networks(dtype: torch.dtype) -> None:
+    encoder = load_encoder("random:vit_tiny,dim=24,depth=1,num_heads=2")
+    images = torch.rand(1, 3, 28, 28).to(dtype)
+    assert torch.equal(encoder(images).patches, encoder(images.float()).patches)
+    assert torch.equal(encoder.intermediate(images, [0])[0].cls, encoder(images.float()).cls)
+    assert encoder.to(dtype)(images.float()).patches.dtype == dtype
+
+
+def test_images_without_pixels_are_refused() -> None:
+    encoder = load_encoder("random:vit_tiny,dim=24,depth=1,num_heads=2")
+    with pytest.raises(ValueError, match=r"multiples of the patch size 14; got 0x28.* resize to 14x28"):
+        encoder(torch.zeros(1, 3, 0, 28))
+
+
+def test_blocks_are_whole_numbers_of_any_kind() -> None:
+    encoder, images = load_encoder("random:vit_tiny,dim=24,depth=2,num_heads=2"), torch.zeros(1, 3, 28, 28)
+    wanted = encoder.intermediate(images, [0, -1])
+    for blocks in (torch.tensor([0, -1]), np.array([0, -1]), iter([0, -1])):
+        found = encoder.intermediate(images, blocks)  # type: ignore[arg-type]
+        assert [torch.equal(a.patches, b.patches) for a, b in zip(found, wanted, strict=True)] == [True, True]
+    for blocks in (None, [0.5], ["1"], 1):
+        with pytest.raises(ValueError, match="blocks are a list of numbers"):
+            encoder.intermediate(images, blocks)  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """Encoders in a precision: by an argument or behind the name, told apart by fingerprints."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from codistill.encoders import precision
 from codistill.encoders.fingerprint import encoder_fingerprint
 from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.load import load_encoder
+from codistill.encoders.states import both_norms
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import ConfigError
 from codistill.nn import precision as nn_precision
@@ -47,12 +50,28 @@ def test_fingerprints_tell_precisions_apart_and_see_the_weights() -> None:
     )
 
 
+def test_a_folded_encoder_applies_its_norm_to_tokens_before_it() -> None:
+    encoder = load_encoder(TINY, precision="bf16")
+    images = torch.randn(1, 3, 42, 56)
+    found = both_norms(encoder, images)
+    assert torch.equal(found[True].patches, encoder(images).patches)
+    assert torch.equal(found[True].cls, encoder(images).cls)
+    assert torch.equal(found[False].patches, encoder(images, norm=False).patches)
+
+
+def test_the_state_of_another_encoder_is_refused() -> None:
+    encoder, other = (load_encoder(f"{TINY},seed={seed},precision=fp32") for seed in (0, 1))
+    encoder.load_state_dict(encoder.state_dict())
+    with pytest.raises(ConfigError, match="this state is of other weights than random:vit_tiny"):
+        encoder.load_state_dict(other.state_dict())
+
+
 def test_images_are_prepared_in_fp32() -> None:
     pixels = torch.zeros(3, 30, 30, dtype=torch.uint8)
     assert load_encoder(TINY, precision="bf16").preprocess(pixels).dtype == torch.float32
 
 
-def test_refusals_say_what_to_do() -> None:
+def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'bf16'"):
         load_encoder(f"{TINY},precision=bf61")
     with pytest.raises(ConfigError, match="train=True needs precision=exact"):
@@ -63,6 +82,11 @@ def test_refusals_say_what_to_do() -> None:
     assert load_encoder(frozen) is frozen
     with pytest.raises(ConfigError, match="cannot be unfrozen: in precision=bf16"):
         unfrozen(frozen, "mine,precision=bf16")
+    with pytest.raises(ConfigError, match="cannot be saved: load it without a precision"):
+        frozen.save_pretrained(tmp_path / "folder")  # type: ignore[operator]
+    assert not (tmp_path / "folder").exists()
+    with pytest.raises(TypeError, match="images must be a tensor"):
+        frozen("a.jpg")
     with pytest.raises(ConfigError, match="has no gradients"):
         frozen(torch.zeros(1, 3, 28, 28, requires_grad=True))
     pytest.importorskip("timm")

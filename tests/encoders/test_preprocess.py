@@ -74,8 +74,9 @@ def test_errors_say_what_was_given(pixels: np.ndarray, tmp_path: Path) -> None:
         preprocess_images([pixels, pixels[:30]], 14)
     with pytest.raises(DataError, match=r"\[0, 1\]; got float64 of shape \(60, 80, 3\), from 0 to 2"):
         preprocess_images(np.linspace(0, 2, 60 * 80 * 3).reshape(60, 80, 3), 14)
-    with pytest.raises(DataError, match="got BytesIO"):
-        preprocess_images([io.BytesIO()], 14)  # type: ignore[list-item]
+    for file in ([io.BytesIO()], io.BytesIO(b"two\nlines")):
+        with pytest.raises(DataError, match=r"its read\(\)\).* got BytesIO"):
+            preprocess_images(file, 14)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no images"):
         preprocess_images([], 14)
     with pytest.raises(DataError, match="no such file"):

@@ -22,6 +22,7 @@ def test_camera_matrix_of_numbers_and_batches() -> None:
     assert batch[1, 0, 0] == 600 and batch[1, 1, 1] == 610 and batch[0, 1, 2] == 240
     one_each = camera_matrix(torch.tensor([1.0, 2.0, 3.0]), torch.zeros(3, 2))
     assert one_each.shape == (3, 3, 3) and one_each[2, 1, 1] == 3
+    assert camera_matrix(torch.tensor(100), (44.5, 29.5))[:2, 2].tolist() == [44.5, 29.5]
 
 
 def test_field_of_view() -> None:

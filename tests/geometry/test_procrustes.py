@@ -57,6 +57,17 @@ def test_mirrored_points_still_get_a_proper_rotation() -> None:
     assert float(found.scale) > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_comes_back_in_its_own_type(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    source = torch.rand(30, 3, generator=generator)
+    turn = torch.from_numpy(Rotation.random(random_state=1).as_matrix()).float()
+    for scale in (False, True):
+        found = procrustes(source.to(dtype), (source @ turn.T).to(dtype), scale=scale)
+        assert {found.rotation.dtype, found.scale.dtype, found.translation.dtype} == {dtype}
+        torch.testing.assert_close(found.rotation.float(), turn, atol=0.05, rtol=0)
+
+
 def test_zero_weights_ignore_points() -> None:
     source = torch.randn(12, 3, dtype=torch.float64)
     target = source + 1.0

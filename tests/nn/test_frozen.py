@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from codistill.errors import ConfigError
 from codistill.nn.blocks import init_transformer_weights
 from codistill.nn.frozen import FrozenBlock, FrozenVisionTransformer
 from codistill.nn.frozen_linear import FrozenLinear
@@ -85,6 +86,34 @@ def test_copies_pickles_and_casts_do_not_keep_the_old_layout_of_weights() -> Non
     layer(torch.ones(2, 8))
     layer.to(torch.bfloat16)
     assert layer(torch.ones(2, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_threads_may_see_many_sizes_at_once() -> None:
+    frozen = FrozenVisionTransformer(network(), torch.float32)
+
+    class Cleared(dict):  # what another thread does when it has stored the 33rd grid
+        def __contains__(self, grid: object) -> bool:
+            found = super().__contains__(grid)
+            self.clear()
+            return found
+
+        def __setitem__(self, *item: object) -> None:
+            self.clear()
+
+    frozen._places = Cleared()
+    assert [frozen._place((2, 3))[1].shape[1] for _ in range(2)] == [6, 6]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_keeps_its_dtypes(dtype: torch.dtype) -> None:
+    net = network()
+    x = images(net)
+    frozen = FrozenVisionTransformer(net, dtype)
+    expected = frozen.encode(x).patches
+    for other in {torch.float32, torch.bfloat16, torch.float16} - {dtype}:
+        with pytest.raises(ConfigError, match="keeps its dtypes"):
+            nn.ModuleList([frozen]).to(other)
+    assert torch.equal(frozen.to("cpu").encode(x).patches, expected)
 
 
 @pytest.mark.parametrize("mkldnn", [True, False])

@@ -19,6 +19,19 @@ def test_inside_depends_on_the_seed_and_outside_on_nothing() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_numbers_do_not_depend_on_the_default_dtype() -> None:
+    with seeded(7):
+        expected = nn.Linear(4, 4).weight
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with seeded(7):
+            assert torch.equal(nn.Linear(4, 4).weight, expected)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_an_error_inside_leaves_the_generator_as_it_was() -> None:
     state = torch.get_rng_state()
     with pytest.raises(RuntimeError, match="size"), seeded(1):

@@ -118,8 +118,11 @@ def test_torchscripts_tracer_gives_the_same_tokens_for_any_batch(position: str) 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.network(images).patches
 
-    with torch.no_grad(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracer: sizes become constants
-        traced = torch.jit.trace(Patches(), torch.randn(1, 3, 42, 70))
-        images = torch.randn(3, 3, 42, 70)
-        torch.testing.assert_close(traced(images), network(images).patches)
+        for gradients in (False, True):  # the tracer itself compares with a graph without gradients
+            with torch.set_grad_enabled(gradients):
+                traced = torch.jit.trace(Patches(), torch.randn(1, 3, 42, 70))
+            with torch.no_grad():
+                images = torch.randn(3, 3, 42, 70)
+                torch.testing.assert_close(traced(images), network(images).patches)

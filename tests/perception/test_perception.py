@@ -1,5 +1,6 @@
 """One pass of the encoder for all heads, with the same numbers as each head by itself."""
 
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -156,6 +157,14 @@ def test_an_encoder_in_memory_is_shared(heads: dict[str, Path]) -> None:
     torch.testing.assert_close(tokens.patches, expected.patches)
 
 
+def test_a_perception_and_its_scenes_can_be_sent_to_other_processes(heads: dict[str, Path]) -> None:
+    perception, image = Perception(ENCODER, heads, device="cpu"), photo()
+    scene = perception(image, want="depth")
+    for other in (pickle.loads(pickle.dumps(scene)), pickle.loads(pickle.dumps(perception))(image)):
+        np.testing.assert_array_equal(other.depth[0], scene.depth[0])
+        np.testing.assert_array_equal(other.segmentation[0].classes, scene.segmentation[0].classes)
+
+
 def test_facts_of_heads(heads: dict[str, Path]) -> None:
     facts = Perception(ENCODER, heads, device="cpu").heads
     assert list(facts) == list(heads)
@@ -201,12 +210,16 @@ def test_what_is_asked_wrongly(heads: dict[str, Path], tmp_path: Path) -> None:
         perception([])
     with pytest.raises(ConfigError, match="outside of the grid of 4x4"):
         perception(photo()).similar(0, 4, 0)
+    with pytest.raises(ConfigError, match=r"size must be 1 or more; got \(56, 56\)"):
+        perception(photo(), size=(56, 56))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="2 focal lengths for 1 images"):
         perception(photo(), focal=[1.0, 2.0])
     for nowhere in (0.0, float("inf"), float("nan")):
         with pytest.raises(ConfigError, match="must be positive numbers of pixels"):
             perception(photo(), focal=nowhere)
-    assert perception(photo(), focal=np.float32(50)).camera(0).intrinsics[0, 0] == 50  # type: ignore[arg-type]
+    for fifty in (50, np.float32(50)):
+        found = perception(photo(), focal=fifty).camera(0).intrinsics  # type: ignore[arg-type]
+        assert torch.equal(found, perception(photo(), focal=50.0).camera(0).intrinsics)
     for size in (0, -14):
         with pytest.raises(ConfigError, match=f"size must be 1 or more; got {size}"):
             perception(photo(), size=size)

@@ -39,6 +39,8 @@ def test_project_equals_forward_and_denormalize_inverts_standardize() -> None:
     standardized, own_space = model.project(tokens, "a"), model.project(tokens, "a", denormalize=True)
     torch.testing.assert_close(model(images)["a"].patches, standardized.patches)
     torch.testing.assert_close((own_space.patches - torch.arange(10.0)) / 2, standardized.patches)
+    again = model.project(tokens.to(torch.float64), "a")  # of an encoder in another precision
+    assert torch.equal(again.patches, standardized.patches)
 
 
 def test_refusals() -> None:

@@ -102,6 +102,11 @@ def export_program(
         CodistillError: for wrong options, or if something cannot be read or written.
         MissingExtraError: if the format's packages are not installed.
     """
+    if not isinstance(what, (str, Path)):
+        raise ConfigError(
+            f"an export is checked against what its name loads, so a {type(what).__name__} in memory cannot be "
+            "exported: save it (encoder.save_pretrained), and name the folder"
+        )
     out = Path(out).expanduser()
     limit = TOLERANCES[config.precision] if tolerance is None else tolerance
     check_tolerance(limit)

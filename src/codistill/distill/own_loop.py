@@ -17,6 +17,7 @@ wrapped module as `model`, and pass `rank`, `world_size` and a sum over processe
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -38,8 +39,8 @@ DEFAULT = DistillConfig()
 
 
 def distill_objective(
-    encoder: str | ViTEncoder | NetworkEncoder,
-    teachers: Mapping[str, str | Encoder],
+    encoder: str | Path | ViTEncoder | NetworkEncoder,
+    teachers: Mapping[str, str | Path | Encoder],
     *,
     domains: Mapping[str, str] | None = None,
     projector: ProjectorConfig | None = None,
@@ -48,8 +49,8 @@ def distill_objective(
     """Create the objective that distils some teachers into an encoder.
 
     Args:
-        encoder: the student's encoder: one of codistill's own encoders, or a text that `load_encoder` accepts.
-        teachers: the teachers' encoders by name: any encoders, or texts that `load_encoder` accepts.
+        encoder: the student's encoder: one of codistill's own encoders, or a text or path that `load_encoder` accepts.
+        teachers: the teachers' encoders by name: any encoders, or texts or paths that `load_encoder` accepts.
         domains: domains of the teachers that are not generic, by name; see `SharingConfig`.
         projector: configuration of every teacher's projector; None: DUNE's.
         config: losses, sharing, dropping, target statistics.
@@ -58,15 +59,17 @@ def distill_objective(
         The objective. Its `trainable` is the student, on the CPU, with parameters that require gradients.
 
     Raises:
-        ConfigError: if the encoder cannot be trained, if `domains` names an unknown teacher, or if `config` names
-            sources, which `distill_step` does not know.
+        ConfigError: if the encoder cannot be trained or shares weights with a teacher, if `domains` names an unknown
+            teacher, or if `config` names sources, which `distill_step` does not know.
     """
     if config.sharing.shared_sources is not None:
         raise ConfigError(
             "sharing.shared_sources would have no effect: the images of distill_step have domains, no sources. Give "
             "the images that are shared the generic domain, the others one of their own"
         )
-    named = encoder if isinstance(encoder, str) else encoder.spec.name
+    if not isinstance(teachers, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f'teachers are given by name, {{"dino": "dinov2_vits14"}}; got {teachers!r}')
+    named = encoder.spec.name if isinstance(encoder, Encoder) else encoder
     student_encoder = load_encoder(encoder, train=True)
     if not isinstance(student_encoder, ViTEncoder | NetworkEncoder):
         raise ConfigError(
@@ -78,7 +81,13 @@ def distill_objective(
     made: list[Teacher] = []
     for name, teacher in teachers.items():
         settings = TeacherConfig(name=name, encoder=name, domain=(domains or {}).get(name, "generic"))
-        made.append(Teacher(settings, load_encoder(teacher)))
+        found = load_encoder(teacher)
+        if not {*map(id, found.parameters())}.isdisjoint(map(id, student_encoder.parameters())):
+            raise ConfigError(
+                f"teacher {name!r} shares its weights with the student, and would change with it: give its name, or a "
+                "copy (copy.deepcopy)"
+            )
+        made.append(Teacher(settings, found))
     bank = TeacherBank(made, student_encoder.spec.patch_size)
     student = Student(
         student_encoder.requires_grad_(True),
@@ -120,21 +129,32 @@ def distill_step(
 
     Raises:
         ConfigError: if the number of domains is not that of the images, if no teacher teaches a domain, if the step is
-            out of range, or if fixed statistics were not calibrated (`distill/calibration.py`).
+            or the rank is out of range, if there are several processes but no sum over them, or if fixed statistics
+            were not calibrated (`distill/calibration.py`).
     """
     count = images.shape[0]
     if count == 0:
         raise ConfigError("a step needs one image at least; got none")
-    if domains is not None and len(domains) != count:
+    domains = ("generic",) * count if domains is None else domains
+    if isinstance(domains, str):
+        raise ConfigError(f"domains are one for each image, [{domains!r}, …]; got the text {domains!r}")
+    if len(domains) != count:
         raise ConfigError(f"domains name {len(domains)} images; there are {count}")
     if not 0 <= step < total_steps:
         raise ConfigError(f"step must lie in 0 to {total_steps - 1}; got {step}")
-    if domains is not None:
-        _check_domains(objective, domains)
+    if not 0 <= rank < world_size:
+        raise ConfigError(
+            f"rank must lie in 0 to {world_size - 1}, as world_size is {world_size}; got {rank}"
+        )
+    if world_size > 1 and all_reduce_sum is identity:
+        raise ConfigError(
+            f"{world_size} processes need all_reduce_sum, a sum over them: losses and statistics would be those of one"
+        )
+    _check_domains(objective, domains)
     if step == 0 and objective.config.targets.statistics == "fixed":
         _check_calibrated(objective)
     names = ("",) * count
-    batch = Batch(images, tuple(domains) if domains is not None else ("generic",) * count, names, names)
+    batch = Batch(images, tuple(domains), names, names)
     context = StepContext(
         step=step,
         total_steps=total_steps,

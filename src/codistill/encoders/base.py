@@ -4,8 +4,9 @@ A subclass defines a `spec` and a method `encode`, which turns images in the net
 This base class converts the normalization, prepares images from files, PIL or uint8, and refuses wrong shapes.
 """
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +45,7 @@ def renormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
     return (images * old_std + old_mean - new_mean) / new_std
 
 
-def normed_by(norm: nn.Module, tokens: Tokens) -> Tokens:
+def normed_by(norm: Callable[[Tensor], Tensor], tokens: Tokens) -> Tokens:
     """Apply a norm, which acts on each token by itself, to un-normed tokens.
 
     Raises:
@@ -81,7 +82,8 @@ class Encoder(FamiliarNames, nn.Module, ABC):
         """Tokens of ImageNet-normalized images.
 
         Args:
-            images: (batch, 3, row, column), floating point; sides are multiples of `spec.patch_size`.
+            images: (batch, 3, row, column), floating point; they are converted to the network's dtype. Sides are
+                multiples of `spec.patch_size`.
             norm: apply the encoder's final norm. Projectors and released two-view decoders need False.
 
         Raises:
@@ -99,9 +101,11 @@ class Encoder(FamiliarNames, nn.Module, ABC):
             ValueError: for images of a wrong shape or dtype, or blocks that are no list of numbers, or do not exist.
         """
         self._check(images)
-        if isinstance(blocks, (int, str)):
-            raise ValueError(f"blocks are a list of numbers, such as [-1]; got {blocks!r}")
-        return self.encode_blocks(self.own_normalization(images), blocks, norm)
+        try:
+            numbers = [operator.index(block) for block in blocks]
+        except TypeError:
+            raise ValueError(f"blocks are a list of numbers, such as [-1]; got {blocks!r}") from None
+        return self.encode_blocks(self.own_normalization(images), numbers, norm)
 
     def apply_norm(self, tokens: Tokens) -> Tokens:
         """Apply the final norm to un-normed tokens of the last or any other block.
@@ -126,7 +130,9 @@ class Encoder(FamiliarNames, nn.Module, ABC):
         raise NotImplementedError(f"{self.spec.name} has no pool that reads patches alone")
 
     def own_normalization(self, images: Tensor) -> Tensor:
-        return renormalize(images, self.spec.mean, self.spec.std)
+        """ImageNet-normalized images in the network's own normalization and in its dtype."""
+        images, like = renormalize(images, self.spec.mean, self.spec.std), self._like()
+        return images if like is None else images.to(like.dtype)
 
     def preprocess(
         self, images: ImageLike | Sequence[ImageLike], size: int | tuple[int, int] | None = None
@@ -184,7 +190,7 @@ class Encoder(FamiliarNames, nn.Module, ABC):
             )
         patch = self.spec.patch_size
         height, width = images.shape[-2:]
-        if height % patch or width % patch:
+        if height % patch or width % patch or not (height and width):
             raise ValueError(
                 f"image sides must be multiples of the patch size {patch}; got {height}x{width}. "
                 f"Use encoder.preprocess, or resize to {max(1, round(height / patch)) * patch}x"

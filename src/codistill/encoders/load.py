@@ -28,6 +28,7 @@ import torch
 
 from codistill.encoders.base import Encoder
 from codistill.encoders.changed import changed
+from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.hf import hf_encoder
 from codistill.encoders.network import NetworkEncoder, network_of_config
 from codistill.encoders.onnx import SUFFIX as ONNX
@@ -85,14 +86,14 @@ def load_encoder(
     position_antialias: bool | None = None,
     summary: str | None = None,
     precision: str | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     train: bool = False,
 ) -> Encoder:
     """Load an encoder in evaluation mode; it is frozen unless `train`. See the module docstring for what can be loaded.
 
     Args:
         what: a path, a known or registered name, or `timm:…`, `hf:…`, `random:…`. An `Encoder` is returned as it is,
-            or in the given precision.
+            or as precision, device and train=True say; it takes no other options.
         num_heads: number of attention heads, if the weights file does not say it.
         image_size: a new native size, to which a learned position embedding is resized once.
         window, num_global: windowed attention for large images, see `nn/windows.py`: tokens per side of a window, and
@@ -105,7 +106,7 @@ def load_encoder(
         summary: which vector of a `timm:` or `hf:` model becomes `Tokens.cls`, see `encoders.summary`.
         precision: `exact` or None (the network as it was trained, in fp32), `auto`, `fp32` or `bf16`, see
             `encoders/precision.py`. It is part of the encoder's fingerprint.
-        device: device of the encoder.
+        device: device of the encoder. None: the CPU, or for an `Encoder` its own.
         train: parameters require gradients. Otherwise the encoder is frozen and stores no activations for a backward
             pass (unless the images require gradients).
 
@@ -116,8 +117,6 @@ def load_encoder(
             cannot have.
         MissingExtraError: if `timm:`, `hf:` or onnxruntime is not installed.
     """
-    if isinstance(what, Encoder):
-        return in_precision(what, check_precision(precision or "exact"), device)
     given = as_options(
         PARSERS,
         num_heads=num_heads,
@@ -133,6 +132,8 @@ def load_encoder(
         position_antialias=position_antialias,
         summary=summary,
     )
+    if isinstance(what, Encoder):
+        return _changed(what, given, precision, device, train)
     text, said = split_precision(str(what))
     wanted = check_precision(precision or said or "exact")
     if train and wanted != "exact":
@@ -141,7 +142,26 @@ def load_encoder(
     if train and isinstance(encoder, OnnxEncoder):
         raise ConfigError(f"{what}: an exported encoder has no gradient; train what it was exported from")
     encoder = encoder.eval().requires_grad_(train)
-    return in_precision(encoder, wanted, device).to(device)
+    return in_precision(encoder, wanted, device or "cpu").to(device or "cpu")
+
+
+def _changed(
+    encoder: Encoder,
+    given: Mapping[str, Any],
+    precision: str | None,
+    device: str | torch.device | None,
+    train: bool,
+) -> Encoder:
+    """An encoder that exists already, in a precision and on a device."""
+    _refuse_options(encoder.spec.name, given)
+    wanted = check_precision(precision or "exact")
+    if train and (wanted != "exact" or isinstance(encoder, (FrozenViTEncoder, OnnxEncoder))):
+        raise ConfigError(
+            f"train=True needs an encoder with gradients: load {encoder.spec.name} without a precision"
+        )
+    found = in_precision(encoder, wanted, device or "cpu")
+    found = found.requires_grad_(True) if train else found
+    return found if device is None else found.to(device)
 
 
 def _load(text: str, given: dict[str, Any]) -> Encoder:

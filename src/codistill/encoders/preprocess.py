@@ -102,7 +102,7 @@ def list_images(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
     """One or several images as a list; an array or tensor with four axes counts as several."""
     if isinstance(images, (np.ndarray, Tensor)):
         return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, (str, Path, Image.Image, *_BYTES)):
+    if isinstance(images, (str, Path, Image.Image, *_BYTES)) or hasattr(images, "read"):
         return [images]  # type: ignore[list-item]
     return list(images) if isinstance(images, Iterable) else [images]
 
@@ -120,8 +120,8 @@ def _to_rgb(image: ImageLike) -> np.ndarray:
         image = (image.float() if image.is_floating_point() else image).numpy()
     if not isinstance(image, np.ndarray):
         raise DataError(
-            "an image must be a path, the bytes of an image file, a PIL image, or an array or tensor; got "
-            f"{type(image).__name__}"
+            "an image must be a path, the bytes of an image file (of an open one: its read()), a PIL image, or an "
+            f"array or tensor; got {type(image).__name__}"
         )
     return _array_to_rgb(image)
 

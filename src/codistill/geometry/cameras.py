@@ -25,7 +25,7 @@ def camera_matrix(focal: Tensor | float, center: Tensor | Sequence[int | float])
         focal: (...) one focal length, or (..., 2) fx and fy, in pixels. A plain number gives a (3, 3) matrix.
         center: (..., 2) principal point (x, y) in pixels.
     """
-    center = torch.as_tensor(center, dtype=focal.dtype if isinstance(focal, Tensor) else torch.float32)
+    center = torch.as_tensor(center, dtype=_float_type(focal) if isinstance(focal, Tensor) else torch.float32)
     focal = torch.as_tensor(focal, dtype=center.dtype)
     center = center.to(focal.device)
     if focal.ndim == 0 or focal.shape[-1:] != (2,):
@@ -117,8 +117,8 @@ class ImageFit:
         return (pixels + 0.5) * scale - 0.5 - shift
 
 
-def _float_type(pixels: Tensor) -> torch.dtype:
-    return pixels.dtype if pixels.is_floating_point() else torch.float32
+def _float_type(values: Tensor) -> torch.dtype:
+    return values.dtype if values.is_floating_point() else torch.float32
 
 
 def fit_long_edge(

@@ -58,15 +58,16 @@ def procrustes(
         mean_target = (share * target).sum(-2)
         x, y = source - mean_source[..., None, :], target - mean_target[..., None, :]
         covariance = (share * y).transpose(-2, -1) @ x  # (*batch, 3, 3)
-        u, singular, vh = torch.linalg.svd(covariance)
+        exact = torch.promote_types(covariance.dtype, torch.float32)  # there is no SVD in half precision
+        u, singular, vh = torch.linalg.svd(covariance.to(exact))
         # A negative determinant means that a reflection fits best; flipping the weakest axis gives the best rotation.
         sign = torch.det(u @ vh).sign()
         flip = torch.stack((torch.ones_like(sign), torch.ones_like(sign), sign), dim=-1)
-        rotation = (u * flip[..., None, :]) @ vh  # (*batch, 3, 3)
+        rotation = ((u * flip[..., None, :]) @ vh).to(covariance.dtype)  # (*batch, 3, 3)
         if scale:
             spread = (share * x * x).sum((-2, -1))  # (*batch,)
-            factor = (singular * flip).sum(-1) / spread
+            factor = ((singular * flip).sum(-1) / spread).to(covariance.dtype)
         else:
-            factor = torch.ones_like(sign)
+            factor = torch.ones_like(covariance[..., 0, 0])
         moved = (rotation * mean_source[..., None, :]).sum(-1)  # (*batch, 3)
         return Similarity(factor, rotation, mean_target - factor[..., None] * moved)

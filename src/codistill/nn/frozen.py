@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad, silu
 
+from codistill.errors import ConfigError
 from codistill.geometry.full_precision import full_precision
 from codistill.nn.attend import attention
 from codistill.nn.blocks import ACTIVATIONS, Block, Mlp, SwiGlu
@@ -176,14 +177,19 @@ class FrozenVisionTransformer(VisionTransformer):
         self.register_buffer("norm_bias", network.norm.bias.detach().float().clone(), persistent=False)
         self._places: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor | None]] = {}
 
-    def _apply(self, *args: Any, **options: Any) -> "FrozenVisionTransformer":
+    def _apply(self, fn: Any, *args: Any, **options: Any) -> "FrozenVisionTransformer":
+        if any(fn(torch.empty(0, dtype=kept)).dtype != kept for kept in (self.dtype, torch.float32)):
+            raise ConfigError(
+                f"a folded network in {str(self.dtype).removeprefix('torch.')} keeps its dtypes: convert the network "
+                "it was made of, or load the encoder with another precision"
+            )
         self._places.clear()
-        return super()._apply(*args, **options)
+        return super()._apply(fn, *args, **options)
 
     def _place(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor | None]:
         """For a grid: prefix tokens (1, prefix, channel), position embeddings (1, patch, channel), and rotations."""
-        if grid in self._places:
-            return self._places[grid]
+        if (known := self._places.get(grid)) is not None:  # another thread may clear them
+            return known
         config = self.config
         zero = self.norm_weight.new_zeros(1, 0, config.dim)
         cls, registers = (zero if t is None else t for t in (self.cls_token, self.register_tokens))
@@ -204,8 +210,8 @@ class FrozenVisionTransformer(VisionTransformer):
             rope = rotations(tables, self.dtype)
         if len(self._places) >= 32:
             self._places.clear()
-        self._places[grid] = (torch.cat((cls, registers), dim=1), position, rope)
-        return self._places[grid]
+        self._places[grid] = place = (torch.cat((cls, registers), dim=1), position, rope)
+        return place
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int], Any]:
         """Contiguous token sequence before the first block, its grid, and the rotations (None without RoPE).
@@ -232,9 +238,11 @@ class FrozenVisionTransformer(VisionTransformer):
         if self.config.position == "rope":
             x = x.transpose(0, 1)
         x = x.to(torch.float32, memory_format=torch.contiguous_format)
-        if norm:
-            x = layer_norm(x, x.shape[-1:], self.norm_weight, self.norm_bias, self.config.norm_eps)
-        return self.split(x, grid, norm)
+        return self.split(self.norm(x) if norm else x, grid, norm)
+
+    def norm(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """The final norm of fp32 tokens (…, channel)."""
+        return layer_norm(x, x.shape[-1:], self.norm_weight, self.norm_bias, self.config.norm_eps)
 
     @torch.no_grad()
     def encode(self, images: Tensor, norm: bool = True) -> Tokens:

@@ -116,7 +116,9 @@ class Linear(nn.Linear):
 
     def gelu(self, x: Tensor) -> Tensor:
         """Exact GELU of the output; without gradients it allocates no second tensor of that width."""
-        if torch.is_grad_enabled():
+        if (
+            torch.is_grad_enabled() or is_tracing()
+        ):  # the tracer compares its graph with one without gradients
             return nn.functional.gelu(self(x))
         if self._onednn_dtype(x) is not None:
             if GELU_IN_PRODUCT:

@@ -10,11 +10,17 @@ import torch
 def seeded(seed: int) -> Iterator[None]:
     """Seed PyTorch's host generator within the block, and restore its state afterwards.
 
-    Generators of accelerators are not seeded: build modules on the host, then move them.
+    Within the block the default dtype is fp32, because numbers drawn in another one differ. Generators of accelerators
+    are not seeded: build modules on the host, then move them.
     """
+    before = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        yield
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 def mixed(*key: int) -> int:

@@ -58,7 +58,6 @@ class OpenHead:
     """A head on the shared encoder."""
 
     name: str
-    task: Task
     sight: Sight
     model: Any
     facts: HeadFacts
@@ -66,6 +65,17 @@ class OpenHead:
     @property
     def features(self) -> FrozenFeatures:
         return self.model.features
+
+    def __reduce__(
+        self,
+    ) -> tuple[Any, ...]:  # functions of a sight may have no name, by which alone they are pickled
+        return _of_task, (self.name, self.model, self.facts)
+
+
+def _of_task(name: str, model: Any, facts: HeadFacts) -> OpenHead:
+    sight = find_task(facts.task).sight
+    assert sight is not None
+    return OpenHead(name, sight, model, facts)
 
 
 @dataclass(frozen=True)
@@ -213,7 +223,7 @@ def _open(name: str, head: HeadConfig, record: HeadRecord | None, named: str, so
         size=sight.size(model),
         path=str(head.path),
     )
-    return OpenHead(name, task, sight, model, facts)
+    return OpenHead(name, sight, model, facts)
 
 
 def _parameters(model: Any) -> int:

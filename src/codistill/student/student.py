@@ -114,8 +114,13 @@ class Student(nn.Module):
                 f"this projector reads the outputs of blocks {self.projector_blocks}; got {len(outputs)} "
                 "set(s) of tokens. Use encoder.intermediate(images, student.projector_blocks, norm=False)."
             )
-        target = self._target(teacher)
-        projected: Tokens = self.projectors[teacher]([for_teacher(output, target) for output in outputs])
+        target, projector = self._target(teacher), self.projectors[teacher]
+        dtype = next((p.dtype for p in projector.parameters()), outputs[0].patches.dtype)
+        if not torch.is_autocast_enabled(
+            outputs[0].patches.device.type
+        ):  # the encoder may have another precision
+            outputs = [output.to(dtype) for output in outputs]
+        projected: Tokens = projector([for_teacher(output, target) for output in outputs])
         if target.pooled:
             projected = replace(projected, cls=None)
         return self.denormalize(projected, teacher) if denormalize else projected

@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -53,6 +54,15 @@ def test_an_unknown_solver_lists_the_known_ones():
     predictor = OraclePredictor([pair.first, pair.second])
     with pytest.raises(ConfigError, match="Did you mean 'pnp'"):
         predictor.pose(predictor(pair.first.image, pair.second.image), INTRINSICS, INTRINSICS, solver="pnpp")
+
+
+def test_a_prediction_can_be_sent_to_other_processes():
+    rng = np.random.default_rng(0)
+    predictor = TwoViewPredictor(_network())
+    pair = predictor(*(rng.integers(0, 256, (56, 42, 3), dtype=np.uint8) for _ in range(2)))
+    for found in (pair, pair.swapped()):
+        other = pickle.loads(pickle.dumps(found))
+        assert torch.equal(other.b.points, found.b.points) and torch.equal(other.a.points, found.a.points)
 
 
 def test_images_of_any_sizes_come_back_in_their_own_pixels():

@@ -6,7 +6,7 @@ Source: MASt3R (arXiv 2406.09756), section 3, and its visual localization; DUSt3
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -65,7 +65,10 @@ class PairPrediction:
 
     def swapped(self) -> "PairPrediction":
         """The prediction with the two images exchanged."""
-        return PairPrediction(self.fit_b, self.fit_a, *self._swapped, lambda: (self.a, self.b_in_a))
+        return PairPrediction(self.fit_b, self.fit_a, *self._swapped, self._given)
+
+    def _given(self) -> tuple[ViewPrediction, ViewPrediction]:
+        return self.a, self.b_in_a
 
 
 @dataclass(frozen=True)
@@ -123,9 +126,8 @@ class PairDecoder:
     def pair(self, first: EncodedView, second: EncodedView) -> PairPrediction:
         """Predict a pair of views that are already encoded."""
         a, b_in_a = self._decode(first.tokens, second.tokens)
-        return PairPrediction(
-            first.fit, second.fit, a, b_in_a, lambda: self._decode(second.tokens, first.tokens)
-        )
+        other_order = partial(self._decode, second.tokens, first.tokens)
+        return PairPrediction(first.fit, second.fit, a, b_in_a, other_order)
 
     @torch.inference_mode()
     def _decode(self, first: Tokens, second: Tokens) -> tuple[ViewPrediction, ViewPrediction]:
