@@ -50,7 +50,8 @@ def patiently(call: Callable[[], Result], url: str, patience: float) -> Result:
         left = patience - (time.monotonic() - begin)
         try:
             return _within(call, url, min(left, max(_LONGEST_ATTEMPT, patience / 10)), patience)
-        except Exception as error:
+        except Exception as raised:
+            error = _reason(raised, url)
             failure = _lasting(error, url)
             if failure is not None:
                 raise failure from None
@@ -102,6 +103,13 @@ def _report(url: str, what: str, patience: float) -> None:
 
 
 _reported: set[tuple[str, str]] = set()
+
+
+def _reason(error: Exception, url: str) -> Exception:
+    """The error itself; for web servers what it stands for: fsspec calls every failure to get a state "not found"."""
+    cause = error.__cause__
+    unclear = isinstance(error, FileNotFoundError) and url.startswith(("http://", "https://"))
+    return cause if unclear and isinstance(cause, Exception) else error
 
 
 def _lasting(error: Exception, url: str) -> CodistillError | None:

@@ -74,7 +74,19 @@ def _patiently(url: str, patience: float, call: Callable[[Any], Any]) -> Any:
 
 def object_state(url: str, patience: float = PATIENCE) -> ObjectState:
     """Ask for the state of an object; MissingObjectError if there is none."""
-    return _state(_patiently(url, patience, lambda store: store.info(url)))
+
+    def call(store: Any) -> ObjectState:
+        info = store.info(url)
+        if info.get("type") == "directory":
+            raise FileNotFoundError(url)
+        if info.get("size") is None:
+            raise StoreError(
+                f"{url}: the server does not say how large it is. Use a server that gives the Content-Length of "
+                "files, uncompressed, or a local copy."
+            )
+        return _state(info)
+
+    return _patiently(url, patience, call)
 
 
 def find_object(url: str, patience: float = PATIENCE) -> ObjectState | None:
@@ -86,8 +98,6 @@ def find_object(url: str, patience: float = PATIENCE) -> ObjectState | None:
 
 
 def _state(info: dict[str, Any]) -> ObjectState:
-    if info.get("type") == "directory":
-        raise FileNotFoundError(info.get("name"))
     tag = next((str(info[name]) for name in (*_TAGS, *_TIMES) if info.get(name)), "")
     return ObjectState(int(info.get("size") or 0), tag)
 

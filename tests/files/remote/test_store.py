@@ -1,0 +1,87 @@
+"""What a web server answers is an object, its absence, or a failure that is waited out: never one for another."""
+
+import http.server
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+
+from codistill.errors import StoreError
+from codistill.files.remote import retrying
+from codistill.files.remote.retrying import MissingObjectError
+from codistill.files.remote.store import find_object, object_state
+
+pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
+PAGES = {"/": ("a.jpg", "sub/", "gone/"), "/sub/": ("b.jpg",)}
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    """Files and pages; what is asked for below /failing/ or as `sub/` fails twice."""
+
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        self.asked[self.path] += 1
+        page = PAGES.get(f"{self.path.rstrip('/')}/")
+        if self.path == "/sub" and self.asked[self.path] <= 2:
+            self.say(302, Location="http://127.0.0.1:9/")  # where nothing listens
+        elif self.path.startswith("/failing/") and self.asked[self.path] <= 2:
+            self.say(503)
+        elif self.path == "/forbidden.jpg":
+            self.say(403)
+        elif self.path == "/unsized.jpg":
+            self.say(200)
+        elif page is not None:
+            self.say(200, "".join(f'<a href="{name}">{name}</a>' for name in page), body=body)
+        elif self.path.endswith(".jpg"):
+            self.say(200, "content", body=body, Etag='"1"')
+        else:
+            self.say(404)
+
+    def say(self, code: int, text: str = "", *, body: bool = False, **headers: str) -> None:
+        self.send_response(code)
+        if text:
+            headers |= {"Content-Type": "text/html", "Content-Length": str(len(text))}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(retrying, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(Web, "asked", Counter())
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_server_that_fails_for_a_while_has_the_object(web: str) -> None:
+    state = find_object(f"{web}/failing/a.jpg", patience=20)
+    assert state is not None and state.size == len("content")
+
+
+def test_only_what_is_missing_counts_as_missing(web: str) -> None:
+    assert find_object(f"{web}/missing.txt", patience=20) is None
+    with pytest.raises(StoreError, match="refuses access") as raised:
+        object_state(f"{web}/forbidden.jpg", patience=20)
+    assert not isinstance(raised.value, MissingObjectError)
+
+
+def test_an_object_without_a_size_is_refused(web: str) -> None:
+    with pytest.raises(StoreError, match=r"unsized\.jpg: the server does not say how large it is"):
+        find_object(f"{web}/unsized.jpg", patience=20)
