@@ -11,7 +11,7 @@ import pytest
 from codistill.errors import StoreError
 from codistill.files.remote import retrying
 from codistill.files.remote.retrying import MissingObjectError
-from codistill.files.remote.store import find_object, object_state
+from codistill.files.remote.store import find_object, list_objects, object_state
 
 pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
 PAGES = {"/": ("a.jpg", "sub/", "gone/"), "/sub/": ("b.jpg",)}
@@ -85,3 +85,7 @@ def test_only_what_is_missing_counts_as_missing(web: str) -> None:
 def test_an_object_without_a_size_is_refused(web: str) -> None:
     with pytest.raises(StoreError, match=r"unsized\.jpg: the server does not say how large it is"):
         find_object(f"{web}/unsized.jpg", patience=20)
+
+
+def test_a_listing_leaves_no_folder_out_that_fails_for_a_while(web: str) -> None:
+    assert list(list_objects(web, patience=20)) == ["a.jpg", "sub/b.jpg"]

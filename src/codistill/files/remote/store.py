@@ -197,10 +197,11 @@ def list_objects(url: str, patience: float = PATIENCE) -> dict[str, ObjectState]
 
     def call(store: Any) -> dict[str, dict[str, Any]]:
         root = store._strip_protocol(url).rstrip("/") + "/"
-        found = store.find(url, detail=True)
+        web = url.startswith(("http://", "https://"))
+        found = _web_files(store, url.rstrip("/")) if web else store.find(url, detail=True)
         if not found:
             raise FileNotFoundError(url)
-        names = unquote if url.startswith(("http://", "https://")) else str
+        names = unquote if web else str
         return {names(name.removeprefix(root)): info for name, info in found.items() if name.startswith(root)}
 
     try:
@@ -208,6 +209,24 @@ def list_objects(url: str, patience: float = PATIENCE) -> dict[str, ObjectState]
     except MissingObjectError:
         raise NothingThereError(f"{url}: nothing lies there (0 objects). Check the address.") from None
     return {name: _state(found[name]) for name in sorted(found, key=_walking_order)}
+
+
+def _web_files(store: Any, url: str) -> dict[str, dict[str, Any]]:
+    """The files that the pages of a web server list, by address. (fsspec's `find` leaves out folders that fail.)"""
+    found: dict[str, dict[str, Any]] = {}
+    folders = [url]
+    for folder in folders:
+        try:
+            listing = store.ls(folder, detail=True)
+        except FileNotFoundError:  # a dead link
+            continue
+        for info in listing:
+            name = info["name"].rstrip("/")
+            if info["type"] != "directory":
+                found[name] = info
+            elif name.startswith(f"{url}/") and name not in folders:
+                folders.append(name)
+    return found
 
 
 def _walking_order(name: str) -> tuple[tuple[bool, str], ...]:
