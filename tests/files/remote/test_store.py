@@ -2,16 +2,18 @@
 
 import http.server
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from codistill.errors import StoreError
-from codistill.files.remote import retrying
+from codistill.files.remote import retrying, store
 from codistill.files.remote.retrying import MissingObjectError
-from codistill.files.remote.store import find_object, list_objects, object_state
+from codistill.files.remote.store import find_object, list_objects, object_state, upload
 
 pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
 PAGES = {"/": ("a.jpg", "sub/", "gone/"), "/sub/": ("b.jpg",)}
@@ -85,6 +87,35 @@ def test_only_what_is_missing_counts_as_missing(web: str) -> None:
 def test_an_object_without_a_size_is_refused(web: str) -> None:
     with pytest.raises(StoreError, match=r"unsized\.jpg: the server does not say how large it is"):
         find_object(f"{web}/unsized.jpg", patience=20)
+
+
+class SlowStore:
+    """A store in which everything takes a third of a second."""
+
+    async_impl = False
+
+    def put_file(self, path: str, url: str) -> None:
+        time.sleep(0.3)
+
+    def info(self, url: str) -> dict[str, Any]:
+        return {"name": url, "type": "file", "size": 100}
+
+    def find(self, url: str, detail: bool) -> dict[str, dict[str, Any]]:
+        time.sleep(0.3)
+        return {f"{url}/a.jpg": self.info(url)}
+
+    def _strip_protocol(self, url: str) -> str:
+        return url
+
+
+def test_what_is_large_may_take_longer_than_one_part(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a.tar").write_bytes(bytes(100))
+    monkeypatch.setattr(store, "filesystem", lambda url: SlowStore())
+    monkeypatch.setattr(store, "LONGEST_ATTEMPT", 0.1)
+    monkeypatch.setattr(store, "_PART", 20)
+    assert upload(tmp_path / "a.tar", "s3://bucket/a.tar", patience=0.2).size == 100
+    monkeypatch.setattr(store._patiently, "__defaults__", (0.1,))
+    assert list(list_objects("s3://bucket", patience=1.0)) == ["a.jpg"]
 
 
 def test_a_listing_leaves_no_folder_out_that_fails_for_a_while(web: str) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from codistill.errors import ConfigError, DataError, MissingExtraError, StoreError
 from codistill.files.hashes import text_sha256
-from codistill.files.remote.retrying import CutBodyError, MissingObjectError, patiently
+from codistill.files.remote.retrying import LONGEST_ATTEMPT, CutBodyError, MissingObjectError, patiently
 from codistill.files.stamps import Stamp
 
 PATIENCE = 600.0
@@ -68,8 +68,10 @@ def filesystem(url: str) -> Any:
         ) from None
 
 
-def _patiently(url: str, patience: float, call: Callable[[Any], Any]) -> Any:
-    return patiently(lambda: call(filesystem(url)), url, patience)
+def _patiently(
+    url: str, patience: float, call: Callable[[Any], Any], longest: float = LONGEST_ATTEMPT
+) -> Any:
+    return patiently(lambda: call(filesystem(url)), url, patience, longest)
 
 
 def object_state(url: str, patience: float = PATIENCE) -> ObjectState:
@@ -174,8 +176,11 @@ def upload(path: Path, url: str, patience: float = PATIENCE) -> ObjectState:
         StoreError: see `patiently`; also if the object has another size afterwards.
     """
     check_writable(url)
-    _patiently(url, patience, lambda store: store.put_file(str(path), url))
-    state, size = object_state(url, patience), path.stat().st_size
+    size = path.stat().st_size
+    seconds = LONGEST_ATTEMPT * (size // _PART)  # as slow as a part of a download may be
+    longest = max(LONGEST_ATTEMPT, seconds)
+    _patiently(url, patience + seconds, lambda store: store.put_file(str(path), url), longest)
+    state = object_state(url, patience)
     if state.size != size:
         raise StoreError(f"{url}: {state.size} bytes are stored where {size} were written. Write it again.")
     return state
@@ -205,7 +210,7 @@ def list_objects(url: str, patience: float = PATIENCE) -> dict[str, ObjectState]
         return {names(name.removeprefix(root)): info for name, info in found.items() if name.startswith(root)}
 
     try:
-        found = _patiently(url, patience, call)
+        found = _patiently(url, patience, call, patience / 2)  # a long listing is many requests
     except MissingObjectError:
         raise NothingThereError(f"{url}: nothing lies there (0 objects). Check the address.") from None
     return {name: _state(found[name]) for name in sorted(found, key=_walking_order)}
