@@ -21,9 +21,10 @@ from codistill.data import (
     steps_per_epoch,
     train_loader,
 )
+from codistill.data.files import FileSource
 from codistill.data.opening import open_source
 from codistill.data.packing import pack_source
-from codistill.errors import ConfigError, DataError
+from codistill.errors import ConfigError, DataError, StoreError
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD, Batch
 
 SMALL = LoaderConfig(batch_size=12, image_size=56, num_workers=0)
@@ -215,6 +216,21 @@ def test_an_evaluation_that_ends_in_bad_images_lists_them(sources) -> None:
     batches = list(eval_loader(last, config))
     assert len(batches) == 1 and len(batches[0]) == 3
     assert [one.name for one in batches[0].bad] == ["003.jpg", "004.jpg"]
+
+
+def test_an_evaluation_does_not_go_on_without_what_a_store_fails_to_give(
+    sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = FileSource.read
+
+    def failing(self: FileSource, index: int) -> bytes:
+        if self.name_of(index) == "013.jpg":
+            raise StoreError("the store failed for 600 s")
+        return read(self, index)
+
+    monkeypatch.setattr(FileSource, "read", failing)
+    with pytest.raises(StoreError, match="the store failed"):
+        list(eval_loader(sources, SMALL))
 
 
 def test_a_worker_that_dies_is_reported(sources, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ from codistill.errors import CodistillError, ConfigError, DataError, MissingExtr
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def two_processes(*arguments: object) -> str:
-    """Run the toy program on two gloo processes, as torchrun would start them; rank 0's output."""
+def ends_of_two(*arguments: object) -> list[tuple[int, str, str]]:
+    """Run the toy program on two gloo processes, as torchrun would start them: code, output and errors of both."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -35,9 +35,15 @@ def two_processes(*arguments: object) -> str:
         )
         for rank in range(2)
     ]
-    ends = [rank.communicate(timeout=300) for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], ends
-    return ends[0][0]
+    said = [rank.communicate(timeout=300) for rank in ranks]
+    return [(rank.returncode, *texts) for rank, texts in zip(ranks, said, strict=True)]
+
+
+def two_processes(*arguments: object) -> str:
+    """Run the toy program on two processes to its end; rank 0's output."""
+    ends = ends_of_two(*arguments)
+    assert [code for code, *_ in ends] == [0, 0], ends
+    return ends[0][1]
 
 
 def torchrun(*arguments: object, restarts: int) -> None:
@@ -123,6 +129,12 @@ def test_a_rank_that_dies_is_restarted_and_the_run_ends_the_same(tmp_path, alone
     torchrun(tmp_path, "--die-at", 7, "--strategy", strategy, restarts=1)
     assert (tmp_path / "died").exists()
     assert_same_training(tmp_path, alone)
+
+
+def test_a_rank_whose_partner_died_says_so(tmp_path):
+    first, second = ends_of_two(tmp_path, "--die-at", 5)
+    assert (first[0], second[0]) == (1, 3)
+    assert "LostProcessError: rank 0 of 2 ends because another process of this run ended" in first[2]
 
 
 @pytest.mark.slow

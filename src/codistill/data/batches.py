@@ -69,8 +69,6 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         for raw in self._raw() if self.augment is not None else _without_empty(self._raw()):
-            if raw.failure:
-                raise StoreError(raw.failure) if raw.of_store else DataError(raw.failure)
             yield self._finish(raw)
 
     def _raw(self) -> Iterator[RawBatch]:
@@ -103,6 +101,8 @@ class Batches:
                     f"a loader worker died: {error}. Most often the machine or its shared memory is full: use fewer "
                     "workers (num_workers), a smaller prefetch, or more shared memory (/dev/shm)."
                 ) from error
+            if raw.failure:
+                raise StoreError(raw.failure) if raw.of_store else DataError(raw.failure)
             yield raw
 
     def _finish(self, raw: RawBatch) -> Batch:

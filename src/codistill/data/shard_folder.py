@@ -11,6 +11,7 @@ from codistill.data.remote.folder import StoreFolder
 from codistill.data.shard_format import ShardRecord, read_record, write_shard
 from codistill.data.shard_index import write_index
 from codistill.errors import DataError
+from codistill.files.remote.store import check_writable
 from codistill.files.urls import is_url
 from codistill.files.writing import cannot_write, make_directory, remove_leftovers, write_atomic
 
@@ -74,6 +75,7 @@ def shard_folder(place: Path | str) -> Iterator[ShardFolder]:
         ConfigError: if addresses of this kind cannot be written.
     """
     if is_url(str(place)):
+        check_writable(str(place))
         with StoreFolder(str(place)) as folder:
             yield folder
         return

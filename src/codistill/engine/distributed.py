@@ -6,7 +6,7 @@ torchrun's environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR) decides. With
 is communicated. CPU tensors are sent over gloo, CUDA tensors over NCCL, with a time limit of half an hour, after which
 a rank counts as hanging. Objects and barriers use a gloo group of their own without that limit: rank 0 may encode
 images or build a world for days while the others wait. A rank that dies is noticed at once, because its connections
-close.
+close: the others end with a `LostProcessError`.
 """
 
 import os
@@ -30,7 +30,15 @@ Result = TypeVar("Result")
 _GLOO_REST = 0.1  # seconds
 _STEP_TIMEOUT = timedelta(minutes=30)
 _WAIT_TIMEOUT = timedelta(days=30)
+_GLOO = "gloo/transport"
+"""In the text of an error that gloo raises when a connection closes or another rank does not answer."""
 DeviceChoice = Literal["auto", "cpu", "cuda"]
+
+
+class LostProcessError(CodistillError, RuntimeError):
+    """Another process of the run ended or does not answer; the fault is to be found there."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +182,7 @@ def start_process(device: DeviceChoice = "auto") -> Generator[Process]:
 
     Raises:
         ConfigError: for an incomplete torchrun environment, or a missing device.
+        LostProcessError: if another process ends or hangs within the block.
     """
     if "WORLD_SIZE" not in os.environ:
         yield Process(device=choose_device(device))
@@ -192,6 +201,13 @@ def start_process(device: DeviceChoice = "auto") -> Generator[Process]:
     assert isinstance(patient, dist.ProcessGroup)
     try:
         yield Process(rank=rank, world_size=world_size, device=chosen, patient=patient)
+    except RuntimeError as error:
+        if isinstance(error, CodistillError) or _GLOO not in str(error):
+            raise
+        raise LostProcessError(
+            f"rank {rank} of {world_size} ends because another process of this run ended or does not answer. What "
+            "that one printed says why; the same command then starts again from what is saved."
+        ) from error
     finally:
         # FSDP2 keeps gloo's threads after the group is destroyed. They release the last tensors through the
         # interpreter: if that happened while the interpreter shuts down, the process would abort.

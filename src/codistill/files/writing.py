@@ -190,6 +190,29 @@ def replace_folder(new: Path, folder: Path) -> None:
     remove_quietly(old)
 
 
+def allocate(path: Path, created: bool) -> None:
+    """Take the disk space of a file that is mapped: a write to one without it kills the process when the disk is full.
+
+    Args:
+        path: of the file.
+        created: whether it is new; it is then removed if there is too little space.
+
+    Raises:
+        OSError: if there is too little space.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # not on this file system
+            return
+        if created:
+            path.unlink(missing_ok=True)
+        raise
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Write a text file in UTF-8; see `atomically`."""
     with atomically(path) as temporary:

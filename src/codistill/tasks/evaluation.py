@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from codistill.errors import ConfigError, DataError, unknown_name
+from codistill.errors import ConfigError, DataError, WriteError, unknown_name
 from codistill.files.json_files import read_json
 from codistill.files.npz import write_npz
 from codistill.files.plain import to_plain
-from codistill.files.writing import make_directory
+from codistill.files.writing import cannot_write, make_directory, remove_quietly, temporary_name
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.metrics.interval import Interval
 from codistill.tasks.layout import TaskData
@@ -202,7 +202,7 @@ def write_evaluation(
     about: Mapping[str, Any],
     command: list[str],
 ) -> list[str]:
-    """Write the folder of an evaluation.
+    """Write the folder of an evaluation. An earlier one in it is replaced as a whole: its files belong together.
 
     Args:
         out: the folder.
@@ -214,20 +214,8 @@ def write_evaluation(
         Names of the written files.
 
     Raises:
-        WriteError: if a file cannot be written.
+        WriteError: if a file cannot be written; the earlier evaluation is still there.
     """
-    make_directory(out)
-    write_npz(out / PER_IMAGE, found.table.arrays())
-    files = [METRICS, PER_IMAGE]
-    if found.pictures:
-        width = WIDTH // len(task.shown)
-        grid = np.asarray(grid_picture(found.pictures, task.shown, (3 * width // 4, width)))
-        legend = found.summary.legend
-        strips = [grid] if legend is None else [grid, legend(grid.shape[1])]
-        save_picture(Image.fromarray(np.concatenate(strips)), out / PICTURES)
-        files.append(PICTURES)
-    else:
-        (out / PICTURES).unlink(missing_ok=True)  # left by an earlier evaluation in this folder
     numbers = {
         "task": task.name,
         "unit": task.unit,
@@ -240,5 +228,29 @@ def write_evaluation(
         "scores": {name: plain_interval(interval) for name, interval in found.scores.items()},
         **found.summary.facts,
     }
-    write_metrics(out / METRICS, numbers, command)
+    building = temporary_name(out / "evaluation")
+    try:
+        make_directory(building)
+        write_npz(building / PER_IMAGE, found.table.arrays())
+        files = [METRICS, PER_IMAGE]
+        if found.pictures:
+            _save_pictures(found, task, building / PICTURES)
+            files.append(PICTURES)
+        write_metrics(building / METRICS, numbers, command)
+        for name in files:
+            (building / name).replace(out / name)
+        if not found.pictures:
+            (out / PICTURES).unlink(missing_ok=True)  # left by an earlier evaluation in this folder
+    except (OSError, WriteError) as error:
+        raise cannot_write(out, error) from error
+    finally:
+        remove_quietly(building)
     return files
+
+
+def _save_pictures(found: Evaluation, task: Task, path: Path) -> None:
+    width = WIDTH // len(task.shown)
+    grid = np.asarray(grid_picture(found.pictures, task.shown, (3 * width // 4, width)))
+    legend = found.summary.legend
+    strips = [grid] if legend is None else [grid, legend(grid.shape[1])]
+    save_picture(Image.fromarray(np.concatenate(strips)), path)

@@ -2,7 +2,10 @@
 
 import json
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -111,6 +114,22 @@ def test_packing_to_a_store_gives_the_local_bytes_and_resumes(
         pack_source(local, url, images_per_shard=3)
     with pytest.raises(ConfigError, match="web server cannot be written"):
         pack_source(local, "https://host/p")
+
+
+def test_shards_on_a_web_server_are_verified(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
+    pack_source(source(str(images)), tmp_path / "p", images_per_shard=2)
+    page = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        command = ["s", "--root", f"http://127.0.0.1:{server.server_port}/p"]
+        assert index([*command, "--verify"]) == 0
+        assert "3 shards" in capsys.readouterr().out
+        with pytest.raises(ConfigError, match="web server cannot be written"):
+            index(command)
+        server.shutdown()
 
 
 def test_foreign_shards_are_indexed_and_verified(

@@ -1,5 +1,7 @@
 """Stores of arrays never hold a row of a file that changed, and make no other row again."""
 
+import errno
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codistill.errors import ConfigError, DataError
+from codistill.errors import CheckpointError, ConfigError, DataError
 from codistill.files.inputs import stamped
 from codistill.tasks.shared.half import narrowed
 from codistill.tasks.shared.inputs import content_hash, inputs_of
@@ -156,3 +158,22 @@ def test_numbers_beyond_fp16_are_refused() -> None:
     for value in (1e6, float("nan")):
         with pytest.raises(DataError, match=r"features of a\.png and others are too large for fp16\. Take"):
             narrowed(torch.tensor([value]), "a.png", "Take another.")
+
+
+@pytest.mark.parametrize("name", ["a.f16", "a.npy"])
+def test_the_space_of_an_array_is_taken_before_it_is_written(tmp_path: Path, monkeypatch, name: str) -> None:
+    """Otherwise a disk that fills up kills the process with SIGBUS."""
+    size = (1000, 1000)
+    open_array(tmp_path / name, size, np.float16)
+    assert (tmp_path / name).stat().st_blocks * 512 >= 2_000_000
+
+    def full(*place: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(CheckpointError, match=r"b\.f16: cannot be written \(No space left"):
+        open_array(tmp_path / "b.f16", size, np.float16)
+    assert not (tmp_path / "b.f16").exists()
+    with pytest.raises(CheckpointError, match="No space left"):
+        open_array(tmp_path / name, size, np.float16)
+    assert (tmp_path / name).exists()

@@ -41,10 +41,9 @@ from codistill.files.urls import object_url
 
 
 class StoreFolder:
-    """An address to which shards are written. A context manager; its local temporary folder is removed at the end."""
+    """An address of shards. A context manager; its local temporary folder is removed at the end."""
 
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
-        check_writable(url)
         self.where, self.patience = url.rstrip("/"), patience
         self._local = tempfile.TemporaryDirectory(prefix="codistill-shards-")
         self.local = Path(self._local.name)
@@ -140,8 +139,10 @@ def record_shards_in_store(
 
     Raises:
         DataError: if there are none, or one is not a complete tar file.
+        ConfigError: if addresses of this kind cannot be written.
         StoreError: see `patiently`.
     """
+    check_writable(url)
     with StoreFolder(url) as folder, ThreadPoolExecutor(workers) as pool:
         shards = folder.shards()
         if not shards:

@@ -18,7 +18,7 @@ from codistill.files.urls import without_secrets
 
 Result = TypeVar("Result")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
-_LONGEST_ATTEMPT = 60.0
+LONGEST_ATTEMPT = 60.0
 _NOT_PASSING = (ImportError, TypeError, AttributeError, NotImplementedError, ValueError)
 _PASSING_STATUS = (408, 425, 429)
 _JITTER = random.Random()  # a generator of its own: the global one belongs to the caller
@@ -33,13 +33,16 @@ class CutBodyError(OSError):
     """An answer with fewer bytes, or other bytes, than expected."""
 
 
-def patiently(call: Callable[[], Result], url: str, patience: float) -> Result:
+def patiently(
+    call: Callable[[], Result], url: str, patience: float, longest: float = LONGEST_ATTEMPT
+) -> Result:
     """Return the result of a call, which is retried for `patience` seconds while it fails temporarily.
 
     Args:
         call: reads or writes `url`; must be harmless if repeated, even while an earlier call is still running.
         url: of the object, for messages.
         patience: seconds.
+        longest: seconds after which a call counts as failed, or a tenth of `patience` if that is more.
 
     Raises:
         MissingObjectError: if the object is missing.
@@ -49,8 +52,9 @@ def patiently(call: Callable[[], Result], url: str, patience: float) -> Result:
     for attempt in itertools.count():
         left = patience - (time.monotonic() - begin)
         try:
-            return _within(call, url, min(left, max(_LONGEST_ATTEMPT, patience / 10)), patience)
-        except Exception as error:
+            return _within(call, url, min(left, max(longest, patience / 10)), patience)
+        except Exception as raised:
+            error = _reason(raised, url)
             failure = _lasting(error, url)
             if failure is not None:
                 raise failure from None
@@ -102,6 +106,13 @@ def _report(url: str, what: str, patience: float) -> None:
 
 
 _reported: set[tuple[str, str]] = set()
+
+
+def _reason(error: Exception, url: str) -> Exception:
+    """The error itself; for web servers what it stands for: fsspec calls every failure to get a state "not found"."""
+    cause = error.__cause__
+    unclear = isinstance(error, FileNotFoundError) and url.startswith(("http://", "https://"))
+    return cause if unclear and isinstance(cause, Exception) else error
 
 
 def _lasting(error: Exception, url: str) -> CodistillError | None:

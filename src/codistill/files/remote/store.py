@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from codistill.errors import ConfigError, DataError, MissingExtraError, StoreError
 from codistill.files.hashes import text_sha256
-from codistill.files.remote.retrying import CutBodyError, MissingObjectError, patiently
+from codistill.files.remote.retrying import LONGEST_ATTEMPT, CutBodyError, MissingObjectError, patiently
 from codistill.files.stamps import Stamp
 
 PATIENCE = 600.0
@@ -68,13 +68,27 @@ def filesystem(url: str) -> Any:
         ) from None
 
 
-def _patiently(url: str, patience: float, call: Callable[[Any], Any]) -> Any:
-    return patiently(lambda: call(filesystem(url)), url, patience)
+def _patiently(
+    url: str, patience: float, call: Callable[[Any], Any], longest: float = LONGEST_ATTEMPT
+) -> Any:
+    return patiently(lambda: call(filesystem(url)), url, patience, longest)
 
 
 def object_state(url: str, patience: float = PATIENCE) -> ObjectState:
     """Ask for the state of an object; MissingObjectError if there is none."""
-    return _state(_patiently(url, patience, lambda store: store.info(url)))
+
+    def call(store: Any) -> ObjectState:
+        info = store.info(url)
+        if info.get("type") == "directory":
+            raise FileNotFoundError(url)
+        if info.get("size") is None:
+            raise StoreError(
+                f"{url}: the server does not say how large it is. Use a server that gives the Content-Length of "
+                "files, uncompressed, or a local copy."
+            )
+        return _state(info)
+
+    return _patiently(url, patience, call)
 
 
 def find_object(url: str, patience: float = PATIENCE) -> ObjectState | None:
@@ -86,8 +100,6 @@ def find_object(url: str, patience: float = PATIENCE) -> ObjectState | None:
 
 
 def _state(info: dict[str, Any]) -> ObjectState:
-    if info.get("type") == "directory":
-        raise FileNotFoundError(info.get("name"))
     tag = next((str(info[name]) for name in (*_TAGS, *_TIMES) if info.get(name)), "")
     return ObjectState(int(info.get("size") or 0), tag)
 
@@ -164,8 +176,11 @@ def upload(path: Path, url: str, patience: float = PATIENCE) -> ObjectState:
         StoreError: see `patiently`; also if the object has another size afterwards.
     """
     check_writable(url)
-    _patiently(url, patience, lambda store: store.put_file(str(path), url))
-    state, size = object_state(url, patience), path.stat().st_size
+    size = path.stat().st_size
+    seconds = LONGEST_ATTEMPT * (size // _PART)  # as slow as a part of a download may be
+    longest = max(LONGEST_ATTEMPT, seconds)
+    _patiently(url, patience + seconds, lambda store: store.put_file(str(path), url), longest)
+    state = object_state(url, patience)
     if state.size != size:
         raise StoreError(f"{url}: {state.size} bytes are stored where {size} were written. Write it again.")
     return state
@@ -187,17 +202,36 @@ def list_objects(url: str, patience: float = PATIENCE) -> dict[str, ObjectState]
 
     def call(store: Any) -> dict[str, dict[str, Any]]:
         root = store._strip_protocol(url).rstrip("/") + "/"
-        found = store.find(url, detail=True)
+        web = url.startswith(("http://", "https://"))
+        found = _web_files(store, url.rstrip("/")) if web else store.find(url, detail=True)
         if not found:
             raise FileNotFoundError(url)
-        names = unquote if url.startswith(("http://", "https://")) else str
+        names = unquote if web else str
         return {names(name.removeprefix(root)): info for name, info in found.items() if name.startswith(root)}
 
     try:
-        found = _patiently(url, patience, call)
+        found = _patiently(url, patience, call, patience / 2)  # a long listing is many requests
     except MissingObjectError:
         raise NothingThereError(f"{url}: nothing lies there (0 objects). Check the address.") from None
     return {name: _state(found[name]) for name in sorted(found, key=_walking_order)}
+
+
+def _web_files(store: Any, url: str) -> dict[str, dict[str, Any]]:
+    """The files that the pages of a web server list, by address. (fsspec's `find` leaves out folders that fail.)"""
+    found: dict[str, dict[str, Any]] = {}
+    folders = [url]
+    for folder in folders:
+        try:
+            listing = store.ls(folder, detail=True)
+        except FileNotFoundError:  # a dead link
+            continue
+        for info in listing:
+            name = info["name"].rstrip("/")
+            if info["type"] != "directory":
+                found[name] = info
+            elif name.startswith(f"{url}/") and name not in folders:
+                folders.append(name)
+    return found
 
 
 def _walking_order(name: str) -> tuple[tuple[bool, str], ...]:

@@ -18,7 +18,7 @@ from codistill.errors import ConfigError
 from codistill.files.disk import free_space
 from codistill.files.hashes import text_sha256
 from codistill.files.inputs import Change, Inputs, compare, read_inputs, write_inputs
-from codistill.files.writing import atomically, cannot_write, make_directory, write_atomic
+from codistill.files.writing import allocate, atomically, cannot_write, make_directory, write_atomic
 
 KEY, INPUTS, DONE = "cache.json", "inputs.parquet", "done.json"
 _FORMAT = 2
@@ -274,7 +274,11 @@ def open_array(
             if not fits:
                 path.unlink(missing_ok=True)  # a process that reads the old file keeps it
         if path.suffix.startswith(".npy"):  # under its temporary name: .npy-NUMBER
-            return np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=size)
-        return np.memmap(path, dtype=dtype, mode=mode, shape=size)  # type: ignore[call-overload]
+            array = np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=size)
+        else:
+            array = np.memmap(path, dtype=dtype, mode=mode, shape=size)  # type: ignore[call-overload]
+        if mode != "r":
+            allocate(path, created=mode == "w+")
+        return array
     except OSError as error:
         raise cannot_write(path, error) from error
