@@ -154,11 +154,9 @@ def _changed(
 ) -> Encoder:
     """An encoder that exists already, in a precision and on a device."""
     _refuse_options(encoder.spec.name, given)
-    wanted = check_precision(precision or "exact")
+    wanted, name = check_precision(precision or "exact"), encoder.spec.name
     if train and (wanted != "exact" or isinstance(encoder, (FrozenViTEncoder, OnnxEncoder))):
-        raise ConfigError(
-            f"train=True needs an encoder with gradients: load {encoder.spec.name} without a precision"
-        )
+        raise ConfigError(f"train=True needs an encoder with gradients: load {name} without a precision")
     found = in_precision(encoder, wanted, device or "cpu")
     found = found.requires_grad_(True) if train else found
     return found if device is None else found.to(device)

@@ -116,9 +116,8 @@ class Linear(nn.Linear):
 
     def gelu(self, x: Tensor) -> Tensor:
         """Exact GELU of the output; without gradients it allocates no second tensor of that width."""
-        if (
-            torch.is_grad_enabled() or is_tracing()
-        ):  # the tracer compares its graph with one without gradients
+        # The tracer compares its graph with one without gradients.
+        if torch.is_grad_enabled() or is_tracing():
             return nn.functional.gelu(self(x))
         if self._onednn_dtype(x) is not None:
             if GELU_IN_PRODUCT:

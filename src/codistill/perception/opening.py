@@ -66,9 +66,8 @@ class OpenHead:
     def features(self) -> FrozenFeatures:
         return self.model.features
 
-    def __reduce__(
-        self,
-    ) -> tuple[Any, ...]:  # functions of a sight may have no name, by which alone they are pickled
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A function without a name, as some sights have, cannot be pickled: the task's name stands for all of them.
         return _of_task, (self.name, self.model, self.facts)
 
 

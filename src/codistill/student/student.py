@@ -115,10 +115,9 @@ class Student(nn.Module):
                 "set(s) of tokens. Use encoder.intermediate(images, student.projector_blocks, norm=False)."
             )
         target, projector = self._target(teacher), self.projectors[teacher]
-        dtype = next((p.dtype for p in projector.parameters()), outputs[0].patches.dtype)
-        if not torch.is_autocast_enabled(
-            outputs[0].patches.device.type
-        ):  # the encoder may have another precision
+        like = outputs[0].patches
+        if not torch.is_autocast_enabled(like.device.type):  # the encoder may have another precision
+            dtype = next((p.dtype for p in projector.parameters()), like.dtype)
             outputs = [output.to(dtype) for output in outputs]
         projected: Tokens = projector([for_teacher(output, target) for output in outputs])
         if target.pooled:
