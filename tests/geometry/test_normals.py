@@ -101,3 +101,10 @@ def test_they_are_those_of_the_meshes_in_the_embedded_world():
         errors = degrees(found, truth.reshape(112, 112, 3))[known]
         assert known.sum() > 0.8 * np.isfinite(depth).sum()
         assert errors.median() < 1.0 and (errors < 10).float().mean() > 0.85
+
+
+def test_depth_in_whole_metres_has_normals_of_full_precision():
+    depth = (torch.arange(SIZE[1]) // 16 + 3).expand(SIZE)
+    torch.testing.assert_close(
+        normals_of_depth(depth, INTRINSICS), normals_of_depth(depth.float(), INTRINSICS)
+    )

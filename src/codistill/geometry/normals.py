@@ -20,7 +20,7 @@ _SHIFTS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
 def normals_of_depth(
     depth: Float[Tensor, "row column"], intrinsics: Float[Tensor, "3 3"]
 ) -> Float[Tensor, "row column 3"]:
-    """Unit normals towards the camera; (0, 0, 0) where they are unknown.
+    """Unit normals towards the camera, in the dtype of the depth; (0, 0, 0) where they are unknown.
 
     A pixel takes the plane of the 3 x 3 pixels around it. At edges and creases it takes the best-fitting one of the
     planes whose windows contain it. It stays unknown if none fits, as on objects thinner than three pixels, or if depth
@@ -31,20 +31,19 @@ def normals_of_depth(
         intrinsics: without skew.
     """
     known = torch.isfinite(depth) & (depth > 0)
-    inverse = torch.where(
-        known, 1.0 / depth.double().clamp(min=1e-9), torch.nan
-    )  # NaN spreads to every window that holds it
+    # NaN spreads to every window that holds it.
+    inverse = torch.where(known, 1.0 / depth.double().clamp(min=1e-9), torch.nan)
     parts = _windows(inverse)  # (9, row, column)
     shifts = torch.tensor(_SHIFTS, dtype=torch.float64, device=depth.device)
     mean = parts.mean(0)
-    slopes = (
-        torch.einsum("sa,sij->aij", shifts, parts) / 6.0
-    )  # per row and per column; 6 is three times the sum of squares of (-1, 0, 1)
+    # Slopes per row and per column; 6 is three times the sum of squares of (-1, 0, 1).
+    slopes = torch.einsum("sa,sij->aij", shifts, parts) / 6.0
     fitted = mean + torch.einsum("sa,aij->sij", shifts, slopes)
     # Rounding moves an inverse depth by UNIT / 2 z^2; the allowance is that and a part of the inverse depth itself.
     misfit = ((parts - fitted).abs() / (TOLERANCE * mean + UNIT * mean.square())).amax(0)
     misfit = torch.where(misfit.isnan(), torch.inf, misfit)
-    return _chosen(_facing(mean, slopes, intrinsics.double()), misfit).to(depth.dtype)
+    normals = _chosen(_facing(mean, slopes, intrinsics.double()), misfit)
+    return normals.to(depth.dtype if depth.is_floating_point() else torch.float32)
 
 
 def _facing(

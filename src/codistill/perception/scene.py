@@ -151,6 +151,8 @@ class Scene(Answered):
 
     def cloud_of(self, answer: DepthAnswer, index: int, *, limit: int) -> tuple[np.ndarray, np.ndarray]:
         """As `point_cloud`, from a given depth answer."""
+        if limit < 1:
+            raise ConfigError(f"limit is the largest number of points, 1 or more; got {limit}")
         depth, pixels = answer.metres, self.images[index]
         step = max(1, int(np.ceil(np.sqrt(depth.size / limit))))
         chosen = slice(step // 2, None, step)
