@@ -177,9 +177,8 @@ def write_onnx(model: Any, record: ProgramRecord, path: Path) -> None:
     try:
         outside = model.ByteSize() > LARGEST_FILE
         options = {"save_as_external_data": True, "location": f"{path.name}.data"} if outside else {}
-        onnx.save_model(
-            copy.deepcopy(model) if outside else model, path, **options
-        )  # saving external data empties the model
+        # Saving external data empties the model.
+        onnx.save_model(copy.deepcopy(model) if outside else model, path, **options)
         onnx.checker.check_model(path)
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -83,9 +83,8 @@ def find_layout(
     except ConfigError as error:
         if patch is None or isinstance(error, JoinedImagesError):
             raise
-        return find_layout(
-            run, patch=None, size=size, depth=depth, name=name, fixed=fixed
-        )  # the stated patch size was that of the first stage only
+        # The stated patch size was that of the first stage only.
+        return find_layout(run, patch=None, size=size, depth=depth, name=name, fixed=fixed)
     grid = (shape[0] // patch, shape[1] // patch)
     states = getattr(output, "hidden_states", None) or ()
     blocks = depth > 0 and len(states) > depth and all(s.shape == hidden.shape for s in states[-depth - 1 :])

@@ -63,9 +63,8 @@ class TimmViT(TimmEncoder):
         super().__init__()
         embed: Any = getattr(model, "patch_embed", None) or getattr(model, "embeds", None)
         has_cls = any(getattr(part, "cls_token", None) is not None for part in (model, embed))
-        ratio = (
-            embed.feat_ratio() if hasattr(embed, "feat_ratio") else embed.patch_size
-        )  # hybrid networks have `feat_ratio`
+        # Hybrid networks have `feat_ratio`.
+        ratio = embed.feat_ratio() if hasattr(embed, "feat_ratio") else embed.patch_size
         patch = _square(ratio, about["name"])
         self.model, self.summary, self._has_cls = model.eval(), summary, has_cls
         if summary == "cls" and not has_cls:

@@ -30,9 +30,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    breaks = any(
-        character in text for character in "\n\r\x85\u2028\u2029\ufeff"
-    )  # PyYAML folds these unquoted
+    # PyYAML folds these unquoted.
+    breaks = any(character in text for character in "\n\r\x85\u2028\u2029\ufeff")
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if breaks else None)
 
 

@@ -169,9 +169,8 @@ def _memory_orientation(image: Image.Image) -> int:
         if image.format == "TIFF":
             image.load()
         if image.format == "PNG" and not getattr(image, "is_animated", False):
-            return exif_orientation(
-                image.info.get("exif", b"")
-            )  # getexif would decode the image to find chunks after its pixels
+            # `getexif` would decode the image to find chunks after its pixels.
+            return exif_orientation(image.info.get("exif", b""))
         value = image.getexif().get(ORIENTATION, 1)
     except PILLOW_ERRORS:
         return 1
@@ -227,9 +226,8 @@ def _deep_tiff(opened: Opened, bits: tuple[int, ...]) -> np.ndarray:
         return _grey(eight_bits(np.asarray(image), bits[:1] if fewer else (), unscaled=fewer))
     if image.mode in ("RGB", "RGBA", "RGBX") and np.asarray(image)[..., :3].max(initial=0) < 16:
         samples = cv2.imdecode(np.frombuffer(opened.data, np.uint8), cv2.IMREAD_UNCHANGED)
-        eight_bits(
-            np.asarray([[15]]) if samples is None else samples[..., :3]
-        )  # too dark: raises unless black
+        # Too dark: raises unless black.
+        eight_bits(np.asarray([[15]]) if samples is None else samples[..., :3])
     return _rgb(image)
 
 

@@ -79,9 +79,8 @@ class FrozenBlock(nn.Module):
         self.num_heads, self.rotated = block.attn.num_heads, rotated
         self.eps = (block.norm1.eps, block.norm2.eps)
         dim = block.attn.proj.in_features
-        qkv = scaled_queries(
-            after_norm(block.norm1, block.attn.qkv), (dim // self.num_heads) ** -0.5
-        )  # attention then needs no scale
+        # Attention then needs no scale.
+        qkv = scaled_queries(after_norm(block.norm1, block.attn.qkv), (dim // self.num_heads) ** -0.5)
         if rotated:  # queries and keys of a token form one matrix
             self.qk, self.value = (linear(part, dtype) for part in parted(qkv, 2 * dim))
         else:
@@ -136,9 +135,8 @@ class FrozenPatches(nn.Module):
         x = torch.empty(
             batch, rows, columns, inner + self.missing, dtype=self.product.weight.dtype, device=images.device
         )
-        parts = images.unflatten(3, (columns, size)).unflatten(
-            2, (rows, size)
-        )  # (batch, 3, rows, y, columns, x)
+        # (batch, 3, rows, y, columns, x).
+        parts = images.unflatten(3, (columns, size)).unflatten(2, (rows, size))
         x[..., :inner].unflatten(-1, (colours, size, size)).copy_(parts.permute(0, 2, 4, 1, 3, 5))
         x[..., inner:] = 0.0
         return self.product(x.flatten(1, 2))
@@ -228,9 +226,8 @@ class FrozenVisionTransformer(VisionTransformer):
         size[axis] += first
         x = patches.new_empty(size)
         x.narrow(axis, 0, first).copy_(prefix)
-        torch.add(
-            patches, position, out=x.narrow(axis, first, size[axis] - first)
-        )  # summed in fp32, rounded once
+        # Summed in fp32, rounded once.
+        torch.add(patches, position, out=x.narrow(axis, first, size[axis] - first))
         return x, grid, rope
 
     def as_tokens(self, x: Tensor, grid: tuple[int, int], norm: bool) -> Tokens:
