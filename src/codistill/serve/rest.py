@@ -80,6 +80,8 @@ def add_rest(app: FastAPI, looker: Looker) -> None:
         await _refuse_unknown(request, ("images", "want"))
         pictures = await _pictures(images, looker)
         wanted = looker.check_want(tuple(want) or tuple(looker.kinds), len(pictures))
+        for name in set(want) - set(wanted):
+            raise MessageError(f"{name} sees several pictures of one place; one came: send more as images")
         return await _run(looker, partial(_see, looker, pictures, wanted, form))
 
     @app.post("/v1/features", responses=_RESPONSES, tags=["see"])
