@@ -151,6 +151,35 @@ def test_a_folder_holds_one_study(one_cell: Path, tmp_path: Path, capsys: pytest
     assert "holds the study 'paper-debug', not 'one'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("selected", [["--seed", "1"], ["--only", "other"]])
+def test_selected_cells_must_fit_the_finished_ones(
+    selected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would stand in one table, or in one mean over seeds."""
+    path, out = tmp_path / "two.yaml", tmp_path / "S"
+    path.write_text(
+        """
+name: two
+seeds: [0, 1]
+variables: {steps: "3", name: ""}
+rows:
+  first: {recipe: debug, set: {engine.total_steps: "${steps}"}}
+  other: {like: first}
+  open: {encoder: "${name}"}
+evaluations: {depth: {task: depth, options: {data: "world:nowhere"}, minutes: 1}}
+"""
+    )
+    study, folder = find_study(str(path)), StudyFolder(out)
+    done = next(cell for cell in cells_of(study, folder, resolve_evaluation, ["first"]))
+    write_cell(folder, done, {"seconds": 60.0, "attempts": 1})
+    done.out.joinpath("export").mkdir(parents=True)
+    named = [] if "--only" in selected else ["--set", "name=x"]
+    run = ["study", "run", str(path), "--out", str(out), "--dry-run", "--gflops", "1", *selected, *named]
+    assert main(run) == 0
+    assert main([*run, "--set", "steps=5"]) == 2
+    assert "first/0/train: recipe.engine.total_steps: 3 → 5" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_failed_cell_is_reported_with_what_its_command_said(
     one_cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codistill.demo.gather import example_pictures, headline_scores, likeness_of, taught
+from codistill.demo.gather import example_pictures, headline_scores, likeness_of, taught, training_seconds
 from codistill.errors import DataError
 
 
@@ -35,6 +35,14 @@ def test_steps_in_which_a_teacher_saw_nothing_are_left_out(tmp_path: Path):
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (one,) = taught(run)
     assert one.steps.tolist() == [0, 2, 3]
+
+
+def test_the_time_of_a_training_is_that_of_all_its_steps(tmp_path: Path):
+    run = _run(tmp_path / "run", 5)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows[1]["time/step"], rows[4]["time/step"] = 2.0, 0.5
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert training_seconds(run) == 2 * 2.0 + 3 * 0.5
 
 
 def test_likeness_is_by_student_and_teacher(tmp_path: Path):

@@ -48,6 +48,14 @@ def test_unknown_depth_is_zero() -> None:
     assert "cloud" not in header["images"][0]
 
 
+def test_of_two_depth_heads_the_wanted_one_gives_the_points() -> None:
+    scene = ToyPerception()([IMAGES[0]], want=("far",))
+    scene._far = lambda i: SimpleNamespace(metres=scene._depth(i).metres + 50)
+    asked = Asked(kinds={"far": "depth"}, points=500, map_edge=64, faces=False)
+    cloud = decode_packet(scene_packet(scene, asked, {}).encode())[0]["images"][0]["cloud"]
+    assert cloud["low"][2] > 50
+
+
 def test_unknown_normals_are_zero_and_the_others_are_as_they_were() -> None:
     scene = ToyPerception()([IMAGES[0]], want=("normals",))
     normals = RNG.normal(size=(70, 98, 3)).astype(np.float32)

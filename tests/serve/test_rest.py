@@ -48,6 +48,10 @@ def test_wrong_requests_say_why(server: LiveServer, photo: bytes) -> None:
     cases = [
         (post(server, "/v1/see", [b"text"]), 400, "not an image"),
         (post(server, "/v1/see", [photo], data={"want": "deph"}), 400, "Did you mean 'depth'"),
+        (post(server, "/v1/see", [photo], data={"want": "pair"}), 400, "pair sees several pictures"),
+        (post(server, "/v1/see?want=depth", [photo]), 400, "in the address: Unknown field 'want'"),
+        (post(server, "/v1/see", [photo], data={"as": "npz"}), 400, "in the form: Unknown field 'as'"),
+        (post(server, "/v1/features", [photo], data={"want": "depth"}), 400, "Unknown field 'want'"),
         (post(server, "/v1/see", [photo] * 9), 400, "at most 8"),
         (post(server, "/v1/see", [b"x" * 2_000_001]), 413, "reduce the picture"),
         (httpx.post(f"{server.url}/v1/see", data={"want": "depth"}), 422, "Field required"),

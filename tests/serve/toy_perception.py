@@ -50,7 +50,9 @@ class ToyScene:
             cameras = np.stack([np.eye(4)] * len(self))
             cameras[1:, 0, 3] = 0.5
             matches = {(0, 1): np.array([[5.0, 6, 7, 8], [50, 60, 70, 80]], np.float32)}
-            points, colours = zip(*(self.point_cloud(i, limit=10**6) for i in range(len(self))), strict=True)
+            points, colours = zip(
+                *(self.cloud_of(self._depth(i), i, limit=10**6) for i in range(len(self))), strict=True
+            )
             return SimpleNamespace(
                 cameras=cameras,
                 focals=np.full(len(self), 300.0),
@@ -99,8 +101,8 @@ class ToyScene:
     def _edges(self, i: int) -> Any:
         return None
 
-    def point_cloud(self, i: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
-        image, depth = self.images[i], self._depth(i).metres
+    def cloud_of(self, answer: Any, i: int, *, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        image, depth = self.images[i], answer.metres
         rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
         x, y = (columns - image.shape[1] / 2) / 300 * depth, (rows - image.shape[0] / 2) / 300 * depth
         points = np.stack([x, y, depth], axis=-1).reshape(-1, 3)

@@ -182,7 +182,12 @@ def test_seeds_that_only_one_score_lacks_are_said_there(folder: StudyFolder) -> 
     assert theirs.startswith("| theirs |") and theirs.count("2 of 3 seeds") == 1
 
 
-def test_scores_of_a_student_that_was_trained_anew_are_left_out(folder: StudyFolder) -> None:
+@pytest.mark.parametrize("said", [{"recipe": "debug"}, {"like": "theirs"}])
+def test_scores_of_a_student_that_was_trained_anew_are_left_out(
+    folder: StudyFolder, said: dict[str, str]
+) -> None:
+    rows = {**STUDY["rows"], "ours": said}
+    save_yaml(from_plain(StudyConfig, {**STUDY, "rows": rows}), folder.study)
     export = folder.work("ours/0/train") / "export"
     export.mkdir(parents=True)
     (export / "encoder.safetensors").write_bytes(b"the student")
@@ -192,8 +197,8 @@ def test_scores_of_a_student_that_was_trained_anew_are_left_out(folder: StudyFol
         cell.write_text(json.dumps({**record, "contents": {"encoder": content}}))
         results = open_results(folder.root)
         assert (results.finished("ours", 0, "depth") is not None) == kept
-        said = [note for grid in study_grids(results) for note in grid.notes if "trained anew" in note]
-        assert len(said) == (0 if kept else 1) and all("ours/0/depth" in note for note in said)
+        notes = [note for grid in study_grids(results) for note in grid.notes if "trained anew" in note]
+        assert len(notes) == (0 if kept else 1) and all("ours/0/depth" in note for note in notes)
 
 
 def test_of_two_students_of_a_row_the_last_one_counts(folder: StudyFolder) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from study_toys import begun, record, runner, steps, training
 
+from codistill.errors import CheckpointError, WriteError
 from codistill.study.cells import Cell
 from codistill.study.logs import last_lines, last_said
 from codistill.study.places import StudyFolder
-from codistill.study.records import attempts, read_cell, read_failure
+from codistill.study.records import add_attempt, attempts, read_cell, read_failure
 from codistill.study.shown import shown_flops, shown_time
 
 FORK = multiprocessing.get_context("fork")
@@ -167,6 +168,22 @@ def test_the_cost_of_a_cell_that_is_begun_anew_is_that_of_its_new_attempts(folde
     _remove(folder, cell)
     runner(folder, [cell]).run()
     assert len(attempts(folder, cell.name)) == 1
+
+
+def test_attempts_survive_a_full_disk_and_damage_is_said(folder: StudyFolder) -> None:
+    resource = pytest.importorskip("resource", reason="needs POSIX")
+    add_attempt(folder, "row/0/train", 1.0, "stopped")
+    path, (soft, hard) = folder.attempts("row/0/train"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, hard))
+    try:
+        with pytest.raises(WriteError):
+            add_attempt(folder, "row/0/train", 2.0, "stopped")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [one["seconds"] for one in attempts(folder, "row/0/train")] == [1.0]
+    path.write_text('{"seconds": 1.0, "en')
+    with pytest.raises(CheckpointError, match="Delete it"):
+        attempts(folder, "row/0/train")
 
 
 def test_the_error_of_the_last_attempt_is_found(folder: StudyFolder) -> None:

@@ -11,7 +11,14 @@ from codistill.commands.distill import run_recipe
 from codistill.commands.evaluate_distillation import main as evaluate_distillation
 from codistill.commands.parsers.demo import parse
 from codistill.commands.world_ready import ensure_world
-from codistill.demo.gather import example_pictures, headline_scores, likeness_of, sheet_of, taught
+from codistill.demo.gather import (
+    example_pictures,
+    headline_scores,
+    likeness_of,
+    sheet_of,
+    taught,
+    training_seconds,
+)
 from codistill.demo.page import demo_page
 from codistill.demo.pictures import reconstruct_pair, see_everything
 from codistill.demo.story import Story
@@ -62,7 +69,8 @@ def main(argv: list[str]) -> int:
     )
     begun = time.monotonic()
     run_recipe(recipe, run, "auto", console)
-    trained = time.monotonic() - begun
+    seconds = training_seconds(run)
+    before = max(0.0, seconds - (time.monotonic() - begun))  # trained in earlier calls
     step(
         "How like its teachers it has become, beside what raw pixels say of their tokens",
         f"codistill evaluate distillation --encoder {run} --teacher NAME --ridge-steps {RIDGE_STEPS}",
@@ -95,11 +103,11 @@ def main(argv: list[str]) -> int:
             teachers=taught(run),
             steps=recipe.total_steps,
             batch=recipe.loader.batch_size,
-            seconds=trained,
+            seconds=seconds,
             likeness=likeness,
             held_out=held_out,
             commands=commands,
-            took=time.monotonic() - started,
+            took=before + time.monotonic() - started,
         )
     )
     write_atomic(out / "index.html", page)

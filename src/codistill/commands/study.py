@@ -63,7 +63,10 @@ def _run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--seed {seed}: the study's seeds are {', '.join(map(str, study.seeds))}")
     check_asked(study)
     cells = cells_of(study, folder, resolve_evaluation, arguments.only, tuple(dict.fromkeys(arguments.seed)))
-    check_finished(cells, folder)
+    # Tables put the selected cells beside those that are finished already.
+    there = [row for row in study.rows if row in arguments.only or folder.cell(row).is_dir()]
+    rows = there if arguments.only else ()
+    check_finished(cells_of(study, folder, resolve_evaluation, rows), folder)
     if arguments.dry_run:
         rate = None if arguments.gflops is None else arguments.gflops * 1e9
         _print_plan(study, cells, folder, rate, arguments.device)

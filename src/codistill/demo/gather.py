@@ -102,6 +102,18 @@ def taught(run: Path) -> list[Taught]:
     return found
 
 
+def training_seconds(run: Path) -> float:
+    """Seconds that a run's steps took, by its log: over all calls that trained it.
+
+    Raises:
+        DataError: if the run has no log.
+    """
+    series = read_series(run / "metrics.jsonl")
+    each = series.values["time/step"]  # written with the last step of an interval, for all steps of it
+    last = np.flatnonzero(np.isfinite(each))
+    return float((np.diff(last, prepend=-1) * each[last]).sum())
+
+
 def likeness_of(files: Mapping[str, Path]) -> tuple[dict[str, dict[str, Interval]], int]:
     """Similarity of predictions to the teacher's tokens, by student and teacher, and the number of images.
 

@@ -39,11 +39,11 @@ class Story:
         cloud: points of a pair, or None without a two-view head.
         sheet: features of teachers and students.
         teachers: teachers of the live distillation.
-        steps, batch, seconds: steps, batch size and duration of the live distillation.
+        steps, batch, seconds: steps, batch size and duration of the live distillation, earlier calls included.
         likeness: by student and teacher, the cosine of its prediction to the teacher's tokens on held-out images.
         held_out: number of these images.
         commands: (description of a step, its command).
-        took: seconds of the whole demo.
+        took: seconds of the whole demo, those of earlier calls' training included.
     """
 
     model: str

@@ -220,8 +220,9 @@ def _cloud(scene: "Scene", asked: Asked, number: int) -> tuple[np.ndarray, np.nd
     picture's own camera, so only those of the first picture are shown.
     """
     together = asked.named(TOGETHER) if len(scene) > 1 else []
+    answer: Any
     if together:
-        answer: Any = scene.answer(together[0])
+        answer = scene.answer(together[0])
         confidence = np.asarray(answer.confidence[number])
         trusted = confidence >= np.quantile(confidence, UNSURE)
         points, colours = (np.asarray(part[number])[trusted] for part in (answer.pointmaps, answer.colours))
@@ -230,7 +231,8 @@ def _cloud(scene: "Scene", asked: Asked, number: int) -> tuple[np.ndarray, np.nd
     depths = asked.named("depth")
     if not depths or number:
         return None
-    points, colours = scene.point_cloud(0, limit=asked.points)
+    answer = scene.answer(depths[0], 0)
+    points, colours = scene.cloud_of(answer, 0, limit=asked.points)
     kept = on_surfaces(points)
     return points[kept], colours[kept]
 

@@ -6,7 +6,7 @@ are multipart forms: `curl -F images=@a.jpg -F want=depth http://localhost:8000/
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -15,7 +15,7 @@ from fastapi import FastAPI, File, Form, Query, Request, Response, UploadFile
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from codistill.errors import CodistillError, DataError
+from codistill.errors import CodistillError, DataError, unknown_name
 from codistill.serve.facts import public
 from codistill.serve.look import Looker
 from codistill.serve.messages import MAX_NAME, MessageError, Picture
@@ -49,7 +49,7 @@ class Health(BaseModel):
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
-        400: "not a picture, too large, or an unknown answer",
+        400: "not a picture, too large, or an unknown answer or field",
         401: "the token is missing",
         408: "the body did not come in time",
         413: "the body is too long",
@@ -67,6 +67,7 @@ def add_rest(app: FastAPI, looker: Looker) -> None:
 
     @app.post("/v1/see", responses=_RESPONSES, tags=["see"])
     async def see(
+        request: Request,
         images: Files,
         want: Annotated[list[str], Form(description="answers by name; none: all that there are")] = [],  # noqa: B006
         form: As = "json",
@@ -76,16 +77,20 @@ def add_rest(app: FastAPI, looker: Looker) -> None:
         JSON has the numbers: timings, classes with their shares, depth's range, people, cameras. `as=npz` has the
         arrays too (class maps, metres, normals, vertices, matches); its array `scene` is the JSON, in UTF-8.
         """
+        await _refuse_unknown(request, ("images", "want"))
         pictures = await _pictures(images, looker)
         wanted = looker.check_want(tuple(want) or tuple(looker.kinds), len(pictures))
+        for name in set(want) - set(wanted):
+            raise MessageError(f"{name} sees several pictures of one place; one came: send more as images")
         return await _run(looker, partial(_see, looker, pictures, wanted, form))
 
     @app.post("/v1/features", responses=_RESPONSES, tags=["see"])
-    async def features(images: Files, form: As = "npz") -> Response:
+    async def features(request: Request, images: Files, form: As = "npz") -> Response:
         """The encoder's tokens: `patches_0` (patch, channel), `cls_0`, `registers_0`, `grid_0` for each picture.
 
         `as=json` says shapes alone.
         """
+        await _refuse_unknown(request, ("images",))
         pictures = await _pictures(images, looker)
         return await _run(looker, partial(_features, looker, pictures, form))
 
@@ -116,6 +121,15 @@ def add_rest(app: FastAPI, looker: Looker) -> None:
         status = _STATUS.get(type(error), 400)
         headers = {"retry-after": "2"} if status == 503 else {}
         return JSONResponse({"detail": str(error)}, status, headers=headers)
+
+
+async def _refuse_unknown(request: Request, fields: Sequence[str]) -> None:
+    """Refuse parameters and fields of the form that would have no effect."""
+    both = (("address", request.query_params, ("as",)), ("form", await request.form(), fields))
+    for part, names, known in both:
+        for name in names:
+            if name not in known:
+                raise MessageError(f"in the {part}: {unknown_name('field', name[:MAX_NAME], known)}")
 
 
 async def _pictures(files: list[UploadFile], looker: Looker) -> list[Picture]:

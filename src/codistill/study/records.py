@@ -16,7 +16,7 @@ from codistill.files.config import changed_fields
 from codistill.files.json_files import read_json, write_json
 from codistill.files.npz import write_npz
 from codistill.files.plain import from_plain, to_plain
-from codistill.files.writing import make_directory, remove_quietly, write_bytes
+from codistill.files.writing import make_directory, remove_quietly, write_atomic, write_bytes
 from codistill.recipes.contents import content_of as content_of
 from codistill.study.cells import Cell
 from codistill.study.places import CELL, StudyFolder
@@ -163,16 +163,29 @@ def read_failure(folder: StudyFolder, name: str) -> dict[str, Any] | None:
 
 
 def add_attempt(folder: StudyFolder, cell: str, seconds: float, ended: str) -> None:
-    """Record an attempt at a cell: how long it took, and how it ended."""
+    """Record an attempt at a cell: how long it took, and how it ended.
+
+    Raises:
+        WriteError: if it cannot be written; earlier attempts stay.
+    """
     path = folder.attempts(cell)
     make_directory(path.parent)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"seconds": round(seconds, 1), "ended": ended}) + "\n")
+    every = [*attempts(folder, cell), {"seconds": round(seconds, 1), "ended": ended}]
+    write_atomic(path, "".join(json.dumps(one) + "\n" for one in every))
 
 
 def attempts(folder: StudyFolder, cell: str) -> list[dict[str, Any]]:
-    """Read all attempts at a cell so far."""
+    """Read all attempts at a cell so far.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
     path = folder.attempts(cell)
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: damaged ({error}). Delete it: only the times of this cell's earlier attempts are lost."
+        ) from error

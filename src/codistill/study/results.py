@@ -106,7 +106,7 @@ class Results:
         return [f"{row}/{seed}/{name}" for row, seed in rows for name in self.outdated(row, seed)]
 
     def _find_outdated(self, row: str, seed: int) -> tuple[str, ...]:
-        if not self.study.rows[row].recipe:
+        if self.study.rows[row].encoder:
             return ()
         of, ended = dict[str, str](), dict[str, str]()
         for evaluation in self.study.evaluations:
