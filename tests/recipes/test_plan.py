@@ -41,6 +41,16 @@ def test_operations_of_the_published_recipe_are_the_textbooks() -> None:
     assert work.gradient_bytes == pytest.approx(4 * trained, rel=1e-3)
 
 
+def test_a_frozen_encoder_has_no_gradients_to_send() -> None:
+    recipe = find_recipe("debug")
+    student = replace(recipe.student, freeze_encoder=True)
+    work, frozen = work_of(recipe), work_of(replace(recipe, student=student))
+    encoder = build_encoder(student, recipe.image_size).parameters()
+    trained = sum(p.numel() for p in encoder)  # mask token and final norm have no gradient
+    assert work.gradient_bytes - frozen.gradient_bytes == pytest.approx(4 * trained, rel=2e-3)
+    assert frozen.encoder == work.encoder / 3
+
+
 def test_a_backward_pass_costs_twice_the_forward_one() -> None:
     recipe = find_recipe("debug")
     encoder = build_encoder(recipe.student, recipe.image_size)
