@@ -163,6 +163,9 @@ def test_the_command_shows_its_arithmetic(capsys: pytest.CaptureFixture) -> None
     assert said["steps"] == 62_558 and said["compute_seconds"] == pytest.approx(0.1933, rel=1e-3)
     assert said["hours"] == pytest.approx(said["steps"] * said["step_seconds"] / 3600)
     assert said["dollars"] == pytest.approx(64 * said["hours"])
+    for wrong in (["--tflops", "nan"], ["--price", "-1"], ["--utilization", "29"], ["--network", "inf"]):
+        with pytest.raises(ConfigError, match="must be positive"):
+            command.main(["unic", *wrong])
     with pytest.raises(ConfigError, match="3 GPUs must divide the batch of 1024"):
         command.main(["unic", "--gpus", "3"])
     with pytest.raises(ConfigError, match="size of 'resnet50' does not follow"):
