@@ -22,9 +22,12 @@ from codistill.nn.vit import ViTConfig
 from codistill.programs.record import Check, Port, ProgramRecord
 from codistill.student.projectors import ProjectorConfig
 from codistill.student.student import Student
+from codistill.tasks.shared.head_files import TENSORS
 from codistill.types import TargetSpec
 from codistill.weights.contents import EncoderWeights, StudentWeights
 from codistill.weights.export import write_export
+from codistill.weights.read import read_checkpoint
+from codistill.weights.shipped import shipped_models
 from shared_files import GOLDEN, needs_golden
 
 
@@ -40,6 +43,23 @@ def said(capsys, *argv: object) -> str:
 
 def said_json(capsys, *argv: object) -> dict:
     return json.loads(said(capsys, *argv, "--json"))
+
+
+def test_buffers_of_a_head_are_no_parameters() -> None:
+    heads = shipped_models()["dune-tiny"] / "heads"
+    assert (
+        describe(str(heads / "segmentation"))["parameters"] == 2 * 192 + (192 + 1) * 40
+    )  # batch norm, linear
+    people = sum(tensor.numel() for tensor in read_checkpoint(heads / "people" / TENSORS).values())
+    assert describe(str(heads / "people"))["parameters"] == people - 3 - 444 - 6  # start: camera, pose, shape
+
+
+def test_statistics_of_batch_norm_are_no_parameters() -> None:
+    tensors = torch.nn.BatchNorm2d(6).state_dict(prefix="stem.bn1.")
+    weights = EncoderWeights(
+        config=ViTConfig(dim=6, depth=1, num_heads=1), tensors=tensors, layout="", name=""
+    )
+    assert weights.num_parameters == 2 * 6
 
 
 @needs_golden

@@ -41,6 +41,16 @@ def test_operations_of_the_published_recipe_are_the_textbooks() -> None:
     assert work.gradient_bytes == pytest.approx(4 * trained, rel=1e-3)
 
 
+def test_a_frozen_encoder_has_no_gradients_to_send() -> None:
+    recipe = find_recipe("debug")
+    student = replace(recipe.student, freeze_encoder=True)
+    work, frozen = work_of(recipe), work_of(replace(recipe, student=student))
+    encoder = build_encoder(student, recipe.image_size).parameters()
+    trained = sum(p.numel() for p in encoder)  # mask token and final norm have no gradient
+    assert work.gradient_bytes - frozen.gradient_bytes == pytest.approx(4 * trained, rel=2e-3)
+    assert frozen.encoder == work.encoder / 3
+
+
 def test_a_backward_pass_costs_twice_the_forward_one() -> None:
     recipe = find_recipe("debug")
     encoder = build_encoder(recipe.student, recipe.image_size)
@@ -153,6 +163,9 @@ def test_the_command_shows_its_arithmetic(capsys: pytest.CaptureFixture) -> None
     assert said["steps"] == 62_558 and said["compute_seconds"] == pytest.approx(0.1933, rel=1e-3)
     assert said["hours"] == pytest.approx(said["steps"] * said["step_seconds"] / 3600)
     assert said["dollars"] == pytest.approx(64 * said["hours"])
+    for wrong in (["--tflops", "nan"], ["--price", "-1"], ["--utilization", "29"], ["--network", "inf"]):
+        with pytest.raises(ConfigError, match="must be positive"):
+            command.main(["unic", *wrong])
     with pytest.raises(ConfigError, match="3 GPUs must divide the batch of 1024"):
         command.main(["unic", "--gpus", "3"])
     with pytest.raises(ConfigError, match="size of 'resnet50' does not follow"):

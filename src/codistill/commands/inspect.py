@@ -31,7 +31,7 @@ from codistill.nn.vit import ViTConfig
 from codistill.programs.opening import RECORDS
 from codistill.tasks.shared.head_files import TENSORS
 from codistill.weights.cache import find_local
-from codistill.weights.contents import EncoderWeights, StudentWeights
+from codistill.weights.contents import EncoderWeights, StudentWeights, count_parameters
 from codistill.weights.export import as_json
 from codistill.weights.known import KNOWN, find_known
 from codistill.weights.layouts import read_weights
@@ -203,7 +203,7 @@ def _teacher_row(student: StudentWeights, teacher: dict[str, Any]) -> dict[str, 
     projector = student.projectors.get(teacher["name"], {})
     seen = "transformer" if "linear.weight" in projector else "ladder" if projector else "none"
     kind = student.proj_args.get("kind", seen) if projector else seen  # released files do not state it
-    count = sum(tensor.numel() for tensor in projector.values())
+    count = count_parameters(projector)
     return {**teacher, "kinds": "+".join(teacher.get("kinds", ())), "projector": f"{kind}, {count:,}"}
 
 

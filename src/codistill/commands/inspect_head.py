@@ -6,6 +6,7 @@ from typing import Any
 
 from codistill.files.json_files import read_json
 from codistill.tasks.shared.head_files import RECORD, TENSORS, is_head, read_record
+from codistill.weights.contents import count_parameters
 from codistill.weights.read import read_checkpoint
 
 _SAID_ELSEWHERE = ("encoder", "name", "licence")
@@ -40,7 +41,7 @@ def describe_head(folder: Path) -> dict[str, Any]:
             for name, value in asdict(record.features).items()
             if value is not None and name not in _SAID_ELSEWHERE
         },
-        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "parameters": count_parameters(tensors),
         "config": record.head,
         "data": _short(asdict(replace(record.data, classes=()))),
         "test": record.test,

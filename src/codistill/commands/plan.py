@@ -1,6 +1,7 @@
 """`codistill plan RECIPE --gpus N`: operations, hours, loader cores and cost of a recipe, and how they follow."""
 
 import json
+import math
 
 from codistill.commands.distill import resolve_recipe
 from codistill.commands.parsers.plan import parse
@@ -17,10 +18,13 @@ def main(argv: list[str]) -> int:
     network = gpu.link if gpus <= PER_MACHINE else gpu.network
     network = network if arguments.network is None else arguments.network * 1e9
     price = gpu.price if arguments.price is None else arguments.price
-    if min(gpus, peak, network, arguments.loader_rate) <= 0 or batch % gpus:
-        raise ConfigError(
-            f"rates and --gpus must be positive, and {gpus} GPUs must divide the batch of {batch}"
-        )
+    rates = (gpus, peak, network, arguments.loader_rate, arguments.utilization)
+    if not all(0 < rate < math.inf for rate in rates) or not 0 <= price < math.inf:
+        raise ConfigError("rates and --gpus must be positive, and --price 0 or more")
+    if arguments.utilization > 1:
+        raise ConfigError("--utilization is a part of the peak: it must be positive, and at most 1")
+    if batch % gpus:
+        raise ConfigError(f"{gpus} GPUs must divide the batch of {batch}")
     work = work_of(recipe, RECIPES)
     plan = plan_run(recipe, work, gpus, peak, network)
     seconds = plan.compute + plan.communication

@@ -197,6 +197,8 @@ def work_of(recipe: Recipe, recipes: Mapping[str, Recipe] | None = None) -> Work
         wanted = with_class_tokens(config, targets)
         more = max((target.token for target in wanted), default=0)
         student = Student(build_encoder(config, recipe.image_size, more), wanted, config.projector)
+        if config.freeze_encoder:
+            student.encoder.requires_grad_(False)
         encoder = _mean_flops(lambda images: student.encoder(images, norm=False), drawn.student)
         whole = _mean_flops(student, drawn.student)
         unshared = sum(

@@ -3,6 +3,7 @@
 Tensors keep the file's dtype and may be memory-mapped.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,15 @@ where the targets were rotated (PHI-S)."""
 
 STD_FLOOR = 1e-3
 """Default lower bound of a target's standard deviation."""
+
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+_BUFFERS += ("init_pose", "init_shape", "init_camera", "init_expression")
+"""Last parts of names of stored tensors that are not trained: statistics of batch norm, start values of Multi-HMR."""
+
+
+def count_parameters(tensors: Mapping[str, Tensor]) -> int:
+    """Number of values in the tensors of a network, without its buffers."""
+    return sum(tensor.numel() for name, tensor in tensors.items() if name.rpartition(".")[2] not in _BUFFERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +56,8 @@ class EncoderWeights:
 
     @property
     def num_parameters(self) -> int:
-        """Number of values in all tensors."""
-        return sum(tensor.numel() for tensor in self.tensors.values())
+        """Number of parameters; statistics of batch norm are none."""
+        return count_parameters(self.tensors)
 
     def at_image_size(self, image_size: int) -> "EncoderWeights":
         """The same weights for another native square size.
@@ -99,5 +109,5 @@ class StudentWeights:
 
     @property
     def num_projector_parameters(self) -> int:
-        """Number of values in all projectors."""
-        return sum(t.numel() for projector in self.projectors.values() for t in projector.values())
+        """Number of parameters of all projectors."""
+        return sum(count_parameters(projector) for projector in self.projectors.values())
