@@ -251,8 +251,10 @@ def test_a_request_to_stop_saves_and_ends_and_the_same_call_resumes(tmp_path, st
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signals_that_come_in_pairs_still_save(tmp_path, first, second):
+def test_signals_that_come_in_pairs_still_save(tmp_path, first, second, request):
     """A scheduler signals every process, and torchrun passes its own signal on to its workers."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and a run keeps to that
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
 
     def twice(step: int, batch: Batch) -> Batch:
         if step == 1:

@@ -116,8 +116,8 @@ class Student(nn.Module):
             )
         target, projector = self._target(teacher), self.projectors[teacher]
         like = outputs[0].patches
-        if not torch.is_autocast_enabled(like.device.type):  # the encoder may have another precision
-            dtype = next((p.dtype for p in projector.parameters()), like.dtype)
+        dtype = next((p.dtype for p in projector.parameters()), like.dtype)
+        if like.dtype != dtype and not torch.is_autocast_enabled(like.device.type):
             outputs = [output.to(dtype) for output in outputs]
         projected: Tokens = projector([for_teacher(output, target) for output in outputs])
         if target.pooled:
