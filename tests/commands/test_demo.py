@@ -40,6 +40,8 @@ def test_everything_is_on_the_page(small: None, tmp_path: Path, capsys: pytest.C
     assert page.count("<polyline") == 3  # a curve for each teacher
     assert "data-points=" in page
     assert "codistill serve --perception dune-tiny" in page
+    world, run = tmp_path / "demo" / "world", tmp_path / "demo" / "run"
+    assert f"codistill distill world-demo --world-path {world} --engine.total-steps 2 --out {run}" in page
     assert (tmp_path / "demo" / "index.html").resolve().as_uri() in capsys.readouterr().err.replace("\n", "")
     # Nothing is done twice: the run is resumed at its end, and the page is made again.
     assert main(["demo", "--out", str(tmp_path / "demo"), "--steps", "2"]) == 0

@@ -63,9 +63,10 @@ def main(argv: list[str]) -> int:
         f"codistill world build --images {world.images} --size {world.size} --out {recipe.world_path}",
     )
     ensure_world(recipe, console)
+    length = "" if arguments.steps is None else f" --engine.total-steps {arguments.steps}"
     step(
         f"A student, from {len(recipe.teachers)} unlike teachers at once",
-        f"codistill distill world-demo --out {run}",
+        f"codistill distill world-demo --world-path {recipe.world_path}{length} --out {run}",
     )
     begun = time.monotonic()
     run_recipe(recipe, run, "auto", console)

@@ -244,7 +244,7 @@ def _shown(value: Interval) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = [name.replace("-", " ") for name in names]
+    shown = ["two views" if name == "two-view" else name.replace("-", " ") for name in names]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
