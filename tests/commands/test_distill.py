@@ -82,11 +82,14 @@ def test_two_processes_equal_one_under_the_global_normalizer(tmp_path: Path) -> 
     ]
     one, two = tmp_path / "one", tmp_path / "two"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    distill = ["-m", "codistill", "distill", "debug", *options, "--device", "cpu", "--out"]
-    subprocess.run([sys.executable, *distill, str(one)], check=True, env=environment, capture_output=True)
+    distill = ["distill", "debug", *options, "--device", "cpu", "--out"]
+    assert main([*distill, str(one)]) == 0
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
     done = subprocess.run(
-        [sys.executable, *launcher, *distill, str(two)], env=environment, capture_output=True, text=True
+        [sys.executable, *launcher, "-m", "codistill", *distill, str(two)],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     logs = [
