@@ -219,7 +219,7 @@ def list_objects(url: str, patience: float = PATIENCE) -> dict[str, ObjectState]
 def _web_files(store: Any, url: str) -> dict[str, dict[str, Any]]:
     """The files that the pages of a web server list, by address. (fsspec's `find` leaves out folders that fail.)"""
     found: dict[str, dict[str, Any]] = {}
-    folders = [url]
+    folders, known = [url], {url}
     for folder in folders:
         try:
             listing = store.ls(folder, detail=True)
@@ -229,8 +229,9 @@ def _web_files(store: Any, url: str) -> dict[str, dict[str, Any]]:
             name = info["name"].rstrip("/")
             if info["type"] != "directory":
                 found[name] = info
-            elif name.startswith(f"{url}/") and name not in folders:
+            elif name.startswith(f"{url}/") and name not in known:
                 folders.append(name)
+                known.add(name)
     return found
 
 
