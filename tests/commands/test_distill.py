@@ -270,3 +270,18 @@ def test_printed_config_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixtur
     path.write_text(text)
     assert main(["distill", str(path), "--print-config"]) == 0
     assert capsys.readouterr().out == text
+
+
+def test_stored_targets_change_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CODISTILL_OFFLINE", "1")
+    cache = ["--target-cache", str(tmp_path / "targets")]
+    said = []
+    for name, options in (("without", []), ("first", cache), ("second", cache)):
+        assert main(["distill", "debug", "--out", str(tmp_path / name), *SHORT, *options]) == 0
+        said.append(" ".join(capsys.readouterr().err.split()))
+    assert "targets of" not in said[0] and ", 0 computed" not in said[1]
+    assert "targets of 18 batches read" in said[2] and ", 0 computed" in said[2]  # 6 steps, 3 teachers
+    one, two = final(tmp_path / "without"), final(tmp_path / "second")
+    assert all(torch.equal(one[key], two[key]) for key in one)

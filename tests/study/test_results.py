@@ -291,6 +291,13 @@ def test_markdown_marks_the_best_and_shows_what_it_cost(folder: StudyFolder) -> 
     assert "| 1.00 | 2 PFLOP |" in next(line for line in lines if line.startswith("| theirs"))
 
 
+def test_hours_of_trainings_that_read_targets_are_marked(folder: StudyFolder) -> None:
+    path = folder.cell("ours/1/train") / "cell.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "target_cache": True}))
+    text = markdown(study_grids(open_results(folder.root)))
+    assert text.count("1.00 (targets cached)") == 1 and "| 1.00 |" in text
+
+
 def test_the_note_has_the_samples_of_every_row(folder: StudyFolder) -> None:
     place = folder.cell("known/0/depth")
     shutil.rmtree(place)

@@ -205,3 +205,11 @@ def test_times_and_operations_are_said_in_fitting_units() -> None:
         "12.7 PFLOP",
     ]
     assert [shown_time(seconds) for seconds in (12, 750, 9000)] == ["12 s", "12.5 min", "2.5 h"]
+
+
+def test_only_trainings_get_the_folder_of_targets(folder: StudyFolder, tmp_path: Path) -> None:
+    cell = training(folder, "row", 1)
+    score = Cell(**{**cell.__dict__, "kind": "evaluation", "name": "row/0/depth", "what": "depth"})
+    runner(folder, [cell, score], target_cache=tmp_path / "targets").run()
+    words = f"--target-cache {tmp_path / 'targets'}"
+    assert words in folder.log(cell.name).read_text() and words not in folder.log(score.name).read_text()

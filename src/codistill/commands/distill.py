@@ -49,6 +49,7 @@ from codistill.recipes.places import at_home, settle_run
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.registry import RECIPES, find_recipe
 from codistill.recipes.sources_record import SourcesNote, compare_sources
+from codistill.teachers.target_cache import TargetCache
 from codistill.types import Batch
 from codistill.weights.export import write_export
 from codistill.weights.run import checkpoints, read_run
@@ -124,12 +125,18 @@ def main(argv: list[str]) -> int:
         print(dump_yaml(recipe), end="")
         return 0
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    run_recipe(recipe, arguments.out, arguments.device, console)
+    run_recipe(recipe, arguments.out, arguments.device, console, arguments.target_cache)
     return 0
 
 
-def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console) -> None:
+def run_recipe(
+    recipe: Recipe, out: Path, device: DeviceChoice, console: Console, target_cache: Path | None = None
+) -> None:
     """Train a resolved recipe to its end and write the export.
+
+    Args:
+        recipe, out, device, console: the recipe, the run's folder, its device, and where progress is printed.
+        target_cache: folder of a `TargetCache`, if one is used.
 
     Raises:
         ConfigError: if something in the recipe cannot be used, or the folder holds a head.
@@ -145,7 +152,8 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
         for source in (*recipe.training_sources, *held_out):
             resolve(source, recipe.loader.remote)  # reports errors before any teacher is downloaded
             process.on_main(partial(check_patterns_match, source))
-        objective, fresh = build_objective(recipe, process.device)
+        cache = None if target_cache is None else TargetCache(target_cache)
+        objective, fresh = build_objective(recipe, process.device, cache)
         note: SourcesNote | None = None
         if process.is_main:
             _introduce(recipe, objective, fresh, process.device, console)
@@ -176,6 +184,10 @@ def run_recipe(recipe: Recipe, out: Path, device: DeviceChoice, console: Console
             global_batch=recipe.loader.batch_size,
             recipe=recipe,
         )
+        if cache is not None and process.is_main:
+            console.print(
+                f"targets of {cache.found:,} batches read from {cache.folder}, {cache.computed:,} computed"
+            )
         if summary.bad_images and process.is_main:
             console.print(f"{summary.bad_images:,} bad images were replaced by others: {out / BAD_IMAGES}")
         if not summary.finished:

@@ -84,8 +84,9 @@ def _run(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             stale=arguments.stale_after,
             keep_features=arguments.keep_features,
+            target_cache=arguments.target_cache,
         ),
-        partial(facts_of, folder=folder, device=arguments.device),
+        partial(facts_of, folder=folder, device=arguments.device, cached=arguments.target_cache is not None),
         lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
     )
     return _told(runner.run(), runner.failed)

@@ -27,11 +27,17 @@ from codistill.recipes.purpose import check_purpose
 from codistill.recipes.recipe import Recipe
 from codistill.recipes.sizes import check_images, images_of_step, size_of_crops, view_plan
 from codistill.teachers.bank import TeacherBank
+from codistill.teachers.target_cache import TargetCache
 from codistill.teachers.teacher import Teacher
 from codistill.types import Batch
 
 
-def build_bank(recipe: Recipe, device: torch.device | str = "cpu", step: Precision = "fp32") -> TeacherBank:
+def build_bank(
+    recipe: Recipe,
+    device: torch.device | str = "cpu",
+    step: Precision = "fp32",
+    cache: TargetCache | None = None,
+) -> TeacherBank:
     """Load the recipe's teachers, for steps of a given precision on a given device (they are moved there later)."""
     teachers: list[Teacher] = []
     loaded: dict[tuple[str, str], Encoder] = {}
@@ -44,11 +50,11 @@ def build_bank(recipe: Recipe, device: torch.device | str = "cpu", step: Precisi
         teachers.append(Teacher(config, encoder, device=device, step=step))
         if config.precision != "int8":  # int8 may change the encoder that it is given
             loaded[known] = teachers[-1].encoder
-    return TeacherBank(teachers, recipe.student.patch_size)
+    return TeacherBank(teachers, recipe.student.patch_size, cache)
 
 
 def build_objective(
-    recipe: Recipe, device: torch.device | str = "cpu"
+    recipe: Recipe, device: torch.device | str = "cpu", cache: TargetCache | None = None
 ) -> tuple[DistillationObjective, list[str]]:
     """Build a recipe's objective for a device; also return the parts that `init` lacks (see `build_student`)."""
     if not recipe.training_sources:
@@ -59,7 +65,7 @@ def build_objective(
     sources = {source.name: source.domain for source in recipe.training_sources}
     teacher_domains = {teacher.name: teacher.domain for teacher in recipe.teachers}
     check_sharing(recipe.distill.sharing, teacher_domains, sources)
-    bank = build_bank(recipe, device, recipe.engine.precision)
+    bank = build_bank(recipe, device, recipe.engine.precision, cache)
     student, fresh = build_student(recipe, bank.target_specs())
     compile_teachers(bank, everyone=recipe.engine.compile)
     objective = DistillationObjective(

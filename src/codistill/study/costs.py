@@ -31,7 +31,9 @@ SHARE = 0.5
 _PRODUCT, _SECONDS = 768, 0.3
 
 
-def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoice) -> dict[str, Any]:
+def facts_of(
+    cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoice, *, cached: bool = False
+) -> dict[str, Any]:
     """Facts that are recorded for a finished cell, in addition to its result.
 
     Args:
@@ -39,6 +41,7 @@ def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoi
         seconds: of all attempts at it together.
         folder: of the study.
         device: `auto`, `cpu` or `cuda`, as given to its command.
+        cached: whether trainings could read targets of earlier ones, so that their seconds say little.
 
     Raises:
         CodistillError: if a file that the cell should have written is missing.
@@ -56,6 +59,8 @@ def facts_of(cell: Cell, seconds: float, folder: StudyFolder, device: DeviceChoi
         if cell.recipe is not None:
             bf16 = in_bf16(choose_device(device), cell.recipe.engine.precision)
             facts["precision"] = "bf16" if bf16 else "fp32"
+        if cached:
+            facts["target_cache"] = True
         if pairs := correlations_of_run(cell.out):
             facts["loss_correlation"] = [pair.as_json() for pair in pairs]
         facts |= {"validation": found} if (found := last_metrics(cell.out / VALIDATION)) else {}
@@ -124,7 +129,11 @@ def estimates(
     spent = _spent(cells, records)
     why = "--gflops"
     if rate is None:
-        rates = [r["flops"] / r["seconds"] for r in records.values() if r and r.get("flops") and r["seconds"]]
+        rates = [
+            r["flops"] / r["seconds"]
+            for r in records.values()
+            if r and r.get("flops") and r["seconds"] and not r.get("target_cache")
+        ]
         why = "as finished ones" if rates else f"{SHARE:.0%} of one product's speed here"
         rate = statistics.median(rates) if rates else None
     precisions: set[Precision] = {

@@ -26,6 +26,7 @@ class RunOptions:
         device, workers: of their commands; see `codistill evaluate`.
         stale: seconds without a heartbeat after which a holder on another machine counts as gone.
         keep_features: keep the features on which heads were fitted.
+        target_cache: folder of the trainings' `TargetCache`; None: each computes its targets.
     """
 
     jobs: int = 1
@@ -33,6 +34,7 @@ class RunOptions:
     workers: int | None = None
     stale: float = STALE
     keep_features: bool = False
+    target_cache: Path | None = None
 
 
 @dataclass
@@ -70,6 +72,8 @@ def begin(cell: Cell, held: Claim, log: Path, options: RunOptions, program: Sequ
         words += ["--device", options.device]
     if cell.kind == "evaluation" and options.workers is not None:
         words += ["--workers", str(options.workers)]
+    if cell.kind == "training" and options.target_cache is not None:
+        words += ["--target-cache", str(options.target_cache)]
     make_directory(log.parent)
     with log.open("ab") as file:
         file.write(f"\n{PROMPT}{shlex.join(words)}\n".encode())

@@ -157,7 +157,8 @@ def _cost(results: Results, row: str, column: str) -> Entry:
     if results.study.rows[row].encoder or not records:
         return Entry(NOTHING)
     if column == "hours":
-        return Entry(f"{sum(record['seconds'] for record in records) / len(records) / 3600:.2f}")
+        cached = " (targets cached)" * any(record.get("target_cache", False) for record in records)
+        return Entry(f"{sum(record['seconds'] for record in records) / len(records) / 3600:.2f}{cached}")
     flops = [record["flops"] for record in records if record.get("flops")]
     return Entry(shown_flops(sum(flops) / len(flops)) if flops else NOTHING)
 

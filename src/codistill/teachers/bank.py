@@ -5,6 +5,7 @@ teachers use the same encoder in the same way on all images, it runs once.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from codistill.errors import ConfigError
 from codistill.nn.precision import full_precision
 from codistill.nn.rows import Rows, select_rows
+from codistill.teachers.target_cache import TargetCache
 from codistill.teachers.teacher import Teacher
 from codistill.teachers.views import StepViews
 from codistill.types import TargetSpec, Tokens
@@ -24,9 +26,12 @@ class TeacherBank(nn.Module):
     Args:
         teachers: at least one; names must differ.
         student_patch: patch size of the student, to whose grid every teacher's grid is matched.
+        cache: keeps targets on disk, and gives them again for the same images. None: all are computed.
     """
 
-    def __init__(self, teachers: Sequence[Teacher], student_patch: int) -> None:
+    def __init__(
+        self, teachers: Sequence[Teacher], student_patch: int, cache: TargetCache | None = None
+    ) -> None:
         super().__init__()
         names = [teacher.config.name for teacher in teachers]
         if not names:
@@ -35,6 +40,7 @@ class TeacherBank(nn.Module):
             raise ConfigError(f"teacher names must differ; got {', '.join(names)}")
         self.teachers = nn.ModuleDict(dict(zip(names, teachers, strict=True)))
         self.student_patch = student_patch
+        self.cache = cache
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,11 +111,17 @@ class TeacherBank(nn.Module):
             dtype = teacher.autocast_dtype
             chosen = select_rows(images, rows.get(name))
             if dtype is None:
-                targets[name] = teacher(chosen, self.student_patch, views)
+                targets[name] = self._tokens(teacher, chosen, views)
             else:
                 plain = dtype == torch.float32
                 with full_precision(images) if plain else torch.autocast(images.device.type, dtype=dtype):
-                    targets[name] = teacher(chosen, self.student_patch, views)
+                    targets[name] = self._tokens(teacher, chosen, views)
             if same is not None:
                 known[same] = targets[name]
         return targets
+
+    def _tokens(self, teacher: Teacher, images: Tensor, views: StepViews | None) -> Tokens:
+        compute = partial(teacher, images, self.student_patch, views)
+        if self.cache is None:
+            return compute()
+        return self.cache.tokens(teacher, images, self.student_patch, views, compute)

@@ -48,6 +48,12 @@ add(
     metavar="NAME,DOMAIN,PATH[,root=DIR]",
     help="validation images, likewise; repeatable",
 )
+add(
+    "--target-cache",
+    type=Path,
+    metavar="DIR",
+    help="keep the teachers' tokens there, and read those of the same images: for ablations",
+)
 add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
 add("--list", action="store_true", help="list the recipes")
 add("--print-config", action="store_true", help="print the resolved recipe as YAML and stop")

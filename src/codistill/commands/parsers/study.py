@@ -57,6 +57,12 @@ run.add_argument(
     metavar="S",
     help="take cells over from another machine that was silent for so many seconds (120)",
 )
+run.add_argument(
+    "--target-cache",
+    type=Path,
+    metavar="DIR",
+    help="keep the teachers' tokens there, for all trainings that see the same images",
+)
 run.add_argument("--keep-features", action="store_true", help="keep the features that heads were fitted on")
 
 tables = commands.add_parser("tables", help="Markdown, LaTeX and HTML of what is finished")
