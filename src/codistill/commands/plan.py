@@ -29,6 +29,10 @@ def main(argv: list[str]) -> int:
     plan = plan_run(recipe, work, gpus, peak, network)
     seconds = plan.compute + plan.communication
     images = work.images / gpus / seconds
+    before = {
+        stage.name: plan_run(stage, work_of(stage, RECIPES), gpus, peak, network).hours
+        for stage in earlier_stages(recipe, RECIPES)
+    }
     if arguments.json:
         numbers = {
             "recipe": recipe.name,
@@ -52,6 +56,7 @@ def main(argv: list[str]) -> int:
             "hours": plan.hours,
             "gpu_hours": plan.hours * gpus,
             "dollars": plan.hours * gpus * price,
+            "hours_of_stages_before": before,
         }
         print(json.dumps(numbers, indent=2))
         return 0
@@ -70,20 +75,20 @@ def main(argv: list[str]) -> int:
         "step": f"{seconds * 1e3:.1f} ms, {images * gpus:,.0f} images/s",
         "loader": f"{images:.0f} images/s for a GPU / {arguments.loader_rate:.0f} images/s of a core = "
         f"{images / arguments.loader_rate:.1f} cores for each GPU",
-        "wall clock": f"{plan.hours:.1f} h = {plan.hours * gpus:,.0f} GPU hours, ${plan.hours * gpus * price:,.0f} "
-        f"at ${price:.2f}",
+        "wall clock": f"{_cost(plan.hours, gpus, price)} at ${price:.2f}",
     }
-    print(f"{recipe.name} on {gpus} × {arguments.gpu}, {reached} each")
-    stages = earlier_stages(recipe, RECIPES)
-    if stages:
-        plans = [plan_run(stage, work_of(stage, RECIPES), gpus, peak, network) for stage in stages]
-        hours = plan.hours + sum(one.hours for one in plans)
-        each = ", ".join(f"{stage.name} {one.hours:.1f} h" for stage, one in zip(stages, plans, strict=True))
+    if before:
+        each = ", ".join(f"{name} {hours:.1f} h" for name, hours in before.items())
         lines["stages before"] = f"{each} (as they ship)"
-        lines["all stages"] = f"{hours:.1f} h = {hours * gpus:,.0f} GPU hours, ${hours * gpus * price:,.0f}"
+        lines["all stages"] = _cost(plan.hours + sum(before.values()), gpus, price)
+    print(f"{recipe.name} on {gpus} × {arguments.gpu}, {reached} each")
     for name, text in lines.items():
         print(f"  {name:<14} {text}")
     return 0
+
+
+def _cost(hours: float, gpus: int, price: float) -> str:
+    return f"{hours:.1f} h = {hours * gpus:,.0f} GPU hours, ${hours * gpus * price:,.0f}"
 
 
 def _count(images: float) -> str:
