@@ -54,6 +54,9 @@ def test_whatever_changes_the_targets_is_a_miss(tmp_path: Path) -> None:
     assert counts(bank(tmp_path, image_size=42)) == (0, 1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert counts(bank(tmp_path)) == (0, 1)
+    compiled = bank(tmp_path)
+    compiled["t"].compile(backend="eager")
+    assert counts(compiled) == (0, 1)
     changed = bank(tmp_path)
     with torch.no_grad():
         next(changed["t"].encoder.parameters()).add_(1e-3)
