@@ -218,6 +218,23 @@ def test_a_damaged_video_is_passed_over(
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
+def test_a_video_that_was_cut_off_is_reported(
+    heads: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    av = pytest.importorskip("av", reason="needs the extra `video`")
+    cut = tmp_path / "cut.mkv"
+    with av.open(str(cut), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = SIZE
+        for seed in range(12):
+            frame = av.VideoFrame.from_ndarray(photo(seed, (SIZE, SIZE)), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 3])
+    assert main(["see", str(cut), "--out", str(tmp_path / "out"), *heads, *DEVICE]) == 0
+    assert "though it announces some 12: it may be cut off" in capsys.readouterr().err
+
+
 def test_frames_are_upright(tmp_path: Path) -> None:
     """A phone's video says by how much its frames are turned."""
     av = pytest.importorskip("av", reason="needs the extra `video`")

@@ -87,6 +87,8 @@ def test_attention_map_of_last_block() -> None:
     attention = vit.attention_map(torch.randn(2, 3, 28, 28))
     assert attention.shape == (2, 2, 18, 18)
     torch.testing.assert_close(attention.sum(-1), torch.ones(2, 2, 18))
+    with pytest.raises(ConfigError, match=r"blocks \[3\] do not exist.*0 to 2"):
+        vit.attention_map(torch.randn(2, 3, 28, 28), 3)
 
 
 @pytest.mark.parametrize("overrides", [{"num_registers": 2}, {"has_cls": False, "position": "rope"}])

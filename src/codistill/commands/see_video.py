@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from codistill.perception.scene import FEATURES, IMAGE, Scene
 from codistill.perception.video import Frame, VideoReader, VideoWriter
 from codistill.tasks.shared.seen import Answer
 from codistill.tasks.task import ImageFile
+
+MOST_OF_IT = 0.9
+"""Share of the announced frames below which a note says so; some files announce only about how many they hold."""
 
 
 def see_video(
@@ -81,6 +85,11 @@ def _annotated(
                 seconds[stage] = seconds.get(stage, 0.0) + value
             count += 1
             progress(count, max(count, frames.total or count))
+    if count < MOST_OF_IT * (frames.total or 0):
+        print(
+            f"{path}: held {count} frames, though it announces some {frames.total}: it may be cut off or damaged",
+            file=sys.stderr,
+        )
     return count, {stage: round(value, 6) for stage, value in seconds.items()}
 
 

@@ -189,13 +189,9 @@ class VisionTransformer(nn.Module):
         """Tokens after chosen blocks (0-based; negative ones count from the end), in the order given.
 
         Raises:
-            ValueError: for a block that the network does not have.
+            ConfigError: for a block that the network does not have.
         """
-        depth = self.config.depth
-        wanted = [block + depth if block < 0 else block for block in blocks]  # 0-based
-        wrong = [given for given, block in zip(blocks, wanted, strict=True) if not 0 <= block < depth]
-        if wrong:
-            raise ValueError(f"blocks {wrong} do not exist: the encoder has {depth} (0 to {depth - 1})")
+        wanted = self._from_the_start(blocks)
         x, grid, rope = self.embed(images)
         found: dict[int, Tokens] = {}
         for index in range(max(wanted, default=-1) + 1):
@@ -208,10 +204,11 @@ class VisionTransformer(nn.Module):
         """Attention weights (batch, head, query token, key token) of one block, all tokens in sequence order.
 
         Raises:
-            ConfigError: for a windowed block, where not every token attends to every other.
+            ConfigError: for a block that the network does not have, or a windowed one, where not every token attends to
+                every other.
         """
+        config, (index,) = self.config, self._from_the_start([block])
         x, grid, rope = self.embed(images)
-        config, index = self.config, range(self.config.depth)[block]
         whole = global_blocks(config.depth, config.num_global)
         if config.window and max(grid) > config.window and index not in whole:
             raise ConfigError(
@@ -221,6 +218,14 @@ class VisionTransformer(nn.Module):
             x = self.run_block(before, x, grid, rope)
         last: Block = self.blocks[index]  # type: ignore[assignment]
         return last.attention_map(x, rope)
+
+    def _from_the_start(self, blocks: Sequence[int]) -> list[int]:
+        """Blocks counted from 0; negative ones are given from the end."""
+        depth = self.config.depth
+        wrong = [block for block in blocks if not -depth <= block < depth]
+        if wrong:
+            raise ConfigError(f"blocks {wrong} do not exist: the encoder has {depth} (0 to {depth - 1})")
+        return [block % depth for block in blocks]
 
     def forward(self, images: Tensor, norm: bool = True) -> Tokens:
         return self.encode(images, norm)

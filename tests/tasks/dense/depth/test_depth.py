@@ -13,6 +13,7 @@ from codistill.heads.linear.losses import sig_loss
 from codistill.metrics.depth import DEPTH_METRICS
 from codistill.tasks.dense.depth.fit import OPTIM, CachedDepth, DepthFit, starting_steps
 from codistill.tasks.dense.depth.model import DepthTest
+from codistill.tasks.dense.depth.sight import DepthAnswer
 from codistill.tasks.dense.depth.task import TASK
 from codistill.tasks.dense.segmentation.task import TASK as SEGMENTATION
 from codistill.tasks.shared.features import FeatureConfig
@@ -129,6 +130,12 @@ def test_predictions_are_averaged_with_the_mirror_image(heads):
     np.testing.assert_allclose(both, (alone(image) + mirrored) / 2, rtol=1e-4)
     assert both.shape == image.shape[:2] and both.dtype == np.float32
     assert both.min() >= 1e-3 and both.max() <= 10.0
+
+
+def test_a_flat_depth_is_reported_as_it_is():
+    answer = DepthAnswer(np.full((2, 3), 2.0, np.float32))
+    assert answer.facts() == {"nearest": 2.0, "farthest": 2.0, "median": 2.0}
+    assert answer.text() == "2.00 m to 2.00 m"
 
 
 def test_images_without_truth_are_counted_not_scored(root):

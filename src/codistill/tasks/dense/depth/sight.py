@@ -30,16 +30,20 @@ class DepthAnswer(Answer):
         return depth_range(like.metres if isinstance(like, DepthAnswer) else self.metres)
 
     def text(self) -> str:
-        near, far = depth_range(self.metres)
+        near, _, far = self._percentiles()
         return f"{near:.2f} m to {far:.2f} m"
 
     def legend(self, width: int, like: Answer | None = None) -> np.ndarray:
         return depth_bar(*self._range(like), width)
 
     def facts(self) -> Mapping[str, Any]:
-        near, far = depth_range(self.metres)
-        middle = float(np.nanmedian(self.metres))
+        near, middle, far = self._percentiles()
         return {"nearest": round(near, 4), "farthest": round(far, 4), "median": round(middle, 4)}
+
+    def _percentiles(self) -> tuple[float, float, float]:
+        """The 1st, 50th and 99th; the range of the colours is wider where the depth is nearly the same everywhere."""
+        near, middle, far = (float(value) for value in np.nanpercentile(self.metres, [1, 50, 99]))
+        return near, middle, far
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         return {"": self.metres}

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from codistill.imaging.colours import depth_picture, overlay
-from codistill.imaging.legends import depth_bar, depth_legend
+from codistill.imaging.legends import depth_legend
 from codistill.imaging.pictures import below
 from codistill.metrics.depth import DEPTH_METRICS, depth_scores, valid_depth
 from codistill.tasks.dense.depth.data import LAYOUTS, DepthData
 from codistill.tasks.dense.depth.fit import HEAD, RECIPES, DepthFit, check_range
 from codistill.tasks.dense.depth.model import DepthEstimator, DepthOutput, DepthTest, load_depth_estimator
-from codistill.tasks.dense.depth.sight import SIGHT
+from codistill.tasks.dense.depth.sight import SIGHT, DepthAnswer
 from codistill.tasks.dense.fit import fit_dense
 from codistill.tasks.dense.scoring import one_by_one, save_map, without_truth
 from codistill.tasks.shared.config import Runtime
@@ -67,20 +67,13 @@ def _summarize(table: ScoreTable, data: DepthData, test: DepthTest) -> Summary:
 def _predict(
     model: DepthEstimator, pixels: np.ndarray, image: ImageFile, options: DepthOutput, out: Path
 ) -> Predicted:
-    depth = model(pixels)
-    near, far = (float(value) for value in np.percentile(depth, [1, 99]))
-    far = max(far, near * 1.01)
-    shown = depth_picture(depth, near, far)
+    answer = DepthAnswer(model(pixels))
+    shown = answer.draw(pixels)
     if options.overlay:
         shown = overlay(pixels, shown)
-    shown = below(shown, depth_bar(near, far, max(pixels.shape[1], BAR_WIDTH)))
-    files = save_map(shown, depth, image, out)
-    facts = {
-        "nearest": round(near, 4),
-        "farthest": round(far, 4),
-        "median": round(float(np.median(depth)), 4),
-    }
-    return Predicted(f"{near:.2f} m to {far:.2f} m (1st to 99th percentile)", files, facts)
+    shown = below(shown, answer.legend(max(pixels.shape[1], BAR_WIDTH)))
+    files = save_map(shown, answer.metres, image, out)
+    return Predicted(f"{answer.text()} (1st to 99th percentile)", files, dict(answer.facts()))
 
 
 TITLES = {
