@@ -267,6 +267,18 @@ def damage_width(state: dict[str, Tensor]) -> None:
     state["projectors.alpha.linear.weight"] = torch.zeros(21, 64)
 
 
+def damage_value(state: dict[str, Tensor]) -> None:
+    state["encoder.norm.bias"] = torch.full((64,), torch.nan).half()
+
+
+def damage_projector_value(state: dict[str, Tensor]) -> None:
+    state["projectors.alpha.linear.weight"] = torch.full((20, 64), torch.inf)
+
+
+def damage_sparse(state: dict[str, Tensor]) -> None:
+    state["encoder.norm.bias"] = torch.zeros(64).to_sparse()
+
+
 def damage_unknown(state: dict[str, Tensor]) -> None:
     state["segmentation.weight"] = torch.zeros(3)
 
@@ -286,6 +298,9 @@ def damage_unknown(state: dict[str, Tensor]) -> None:
         (damage_projector, r"teachers alpha have either a projector or target statistics, not both"),
         (damage_statistics, r"target statistics of 'alpha', patch: .*\(3,\)"),
         (damage_width, r"width of teacher 'alpha' is unclear: .*\[20, 21\]"),
+        (damage_value, r"'encoder\.norm\.bias' holds values that are not finite"),
+        (damage_projector_value, r"'projectors\.alpha\.linear\.weight' holds values that are not finite"),
+        (damage_sparse, r"'encoder\.norm\.bias' is a sparse tensor"),
         (damage_unknown, r"surplus keys: segmentation\.weight"),
     ],
 )

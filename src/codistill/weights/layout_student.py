@@ -135,6 +135,7 @@ def _collect(state: StateDict) -> _Parts:
             "encoder.*, projectors.TEACHER.* (or heads.TEACHER.*) and teacher_norms.TEACHER.* only: "
             "the file has another layout."
         )
+    state.renamed(lambda name: None if name.startswith(PREFIX) else name).check_values()
     return parts
 
 

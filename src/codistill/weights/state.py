@@ -104,7 +104,7 @@ class StateDict:
         return tensor
 
     def check(self, expected: Mapping[str, torch.Size], rename: Callable[[str], str] = str) -> None:
-        """Check names, shapes and kinds of dtype against what is expected.
+        """Check names, shapes and kinds of dtype against what is expected, then the values, see `check_values`.
 
         Args:
             expected: shape by plain name.
@@ -130,12 +130,42 @@ class StateDict:
             for name, t in self.tensors.items()
             if not t.is_floating_point()
         ][:3]
+        problems += [
+            f"{self.names[name]!r} is a sparse tensor, expected a dense one"
+            for name, t in self.tensors.items()
+            if t.layout != torch.strided
+        ][:3]
         if problems:
             more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
             raise CheckpointError(
                 f"{self.path}: {'; '.join(problems[:4])}{more}. The file is incomplete, altered or has another layout: "
                 "download it again, or look into it with `codistill inspect`."
             )
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Check that all values are finite: with any other, a network's output would be wrong everywhere.
+
+        Raises:
+            CheckpointError: if some are not; the text names the first tensor.
+        """
+        for name, tensor in self.tensors.items():
+            if not _is_finite(tensor):
+                raise CheckpointError(
+                    f"{self.path}: {self.names[name]!r} holds values that are not finite. Its training diverged, or "
+                    "the file was changed: train it again, with a smaller learning rate if it diverged, or copy the "
+                    "file again"
+                )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite; a tensor without values (meta device) counts as finite."""
+    if tensor.is_meta or not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    wide = tensor if tensor.element_size() > 1 else tensor.float()  # no kernels for fp8
+    return all(
+        bool(bound.isfinite()) for bound in wide.aminmax()
+    )  # NaN propagates; isfinite() copies the tensor
 
 
 def _listed(names: Iterable[str], most: int = 5) -> str:
