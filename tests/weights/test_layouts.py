@@ -330,6 +330,24 @@ def test_files_that_hold_no_encoder(tmp_path, content: dict, said: str) -> None:
         read_weights(saved(tmp_path, content))
 
 
+@pytest.mark.parametrize(
+    ("prefix", "missing"),
+    [
+        ("", "patch_embed.proj.weight"),
+        *(
+            (prefix, name)
+            for prefix in ("", "encoder.", "backbone.encoder.")
+            for name in ("pos_embed", "norm.weight")
+        ),
+    ],
+)
+def test_a_missing_tensor_that_tells_the_layout_is_named(tmp_path, prefix: str, missing: str) -> None:
+    """Without the position embedding, positions were taken for rotary."""
+    state = {f"{prefix}{name}": tensor for name, tensor in vit().items() if name != missing}
+    with pytest.raises(CheckpointError, match=rf"weights\.pth: miss.*{missing}"):
+        read_weights(saved(tmp_path, state), stated=Stated(like="dinov2"))
+
+
 def test_an_encoder_is_no_student(tmp_path) -> None:
     with pytest.raises(CheckpointError, match=r"holds an encoder without projectors \(layout DINOv2\)"):
         read_student_weights(saved(tmp_path, vit(), "dinov2_vits14.pth"))

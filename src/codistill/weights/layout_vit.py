@@ -65,8 +65,9 @@ def check_vit(state: StateDict, config: ViTConfig, chunked: bool = False) -> Non
 
 
 def is_dinov2(state: StateDict) -> bool:
-    """Whether a file holds only the tensors of a plain vision transformer under DINOv2's names."""
-    return state.has("patch_embed.proj.weight", "pos_embed", "norm.weight")
+    """Whether a file holds the tensors of a plain vision transformer under DINOv2's names; one may be missing."""
+    found = sum(map(state.has, ("patch_embed.proj.weight", "pos_embed", "norm.weight")))
+    return found >= 2 and any(name.startswith("blocks.") for name in state.tensors)
 
 
 def read_dinov2(state: StateDict, stated: Stated) -> EncoderWeights:
