@@ -73,6 +73,19 @@ def test_a_plain_transformer_is_asked_about_and_then_right_at_every_size(
         assert torch.allclose(encoder(images).patches, expected[:, -size[0] * size[1] // 256 :], atol=1e-4)
 
 
+@pytest.mark.parametrize("prefix", ["backbone.", "encoder."])
+def test_a_plain_transformer_under_a_prefix_is_asked_about_too(tmp_path, prefix: str) -> None:
+    """DINOv2's training and DUNE's students use these prefixes, and so do others."""
+    state = {f"{prefix}{name}": tensor for name, tensor in network(384, 6).state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "mine.ckpt")
+    with pytest.raises(CheckpointError, match=r"384 wide.* give its num_heads, mean, std, norm_eps"):
+        load_encoder(tmp_path / "mine.ckpt")
+    assert load_encoder(f"{tmp_path}/mine.ckpt,like=timm,num_heads=3,mean=0.5,std=0.5").config.num_heads == 3  # type: ignore[attr-defined]
+    torch.save({"state_dict": state}, tmp_path / "dinov2_vits14_reg.pth")
+    weights = read_encoder_weights(tmp_path / "dinov2_vits14_reg.pth")
+    assert weights.config.position_antialias and weights.licence == "Apache-2.0"
+
+
 def test_what_is_still_open_is_named(tmp_path) -> None:
     file = file_of(network(320, 4), tmp_path)
     with pytest.raises(CheckpointError, match=r"give its mean, std; wrong values"):

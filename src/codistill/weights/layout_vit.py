@@ -27,6 +27,8 @@ ANTIALIAS_RULE: dict[str, Any] = {"position_offset": 0.0, "position_antialias": 
 MULTIHMR_PREFIX = "backbone.encoder."
 TEACHER_PREFIX = "backbone."
 """Prefix of the teacher's tensors in a DINOv2 training checkpoint."""
+TRAINING_HEADS = ("dino_head.", "ibot_head.")
+"""Prefixes of the heads in a DINOv2 training checkpoint."""
 
 
 def name_and_licence(
@@ -140,13 +142,20 @@ def _published_shapes(state: StateDict) -> str | None:
 
 
 def is_dinov2_training(state: StateDict) -> bool:
-    """Whether a file is a checkpoint of DINOv2's own training (its teacher)."""
+    """Whether a file is a checkpoint of DINOv2's own training (its teacher), or another one with a `backbone.`."""
     return state.has(f"{TEACHER_PREFIX}patch_embed.proj.weight")
 
 
 def read_dinov2_training(state: StateDict, stated: Stated) -> EncoderWeights:
-    """Read the backbone in a DINOv2 training checkpoint; its heads are left out."""
-    state, chunked = unchunked(state.under(TEACHER_PREFIX))  # drops the heads
+    """Read the backbone in a DINOv2 training checkpoint; its heads are left out.
+
+    Without DINOv2's heads, the backbone may be any network's with such names, see `read_dinov2`.
+    """
+    is_training = any(name.startswith(TRAINING_HEADS) for name in state.tensors)
+    state = state.under(TEACHER_PREFIX)
+    if not is_training:
+        return read_dinov2(state, stated)
+    state, chunked = unchunked(state)
     stated = stated.resolved(encoder_width(state))
     config = infer_config(state, stated, ANTIALIAS_RULE if state.has("register_tokens") else OFFSET_RULE)
     check_vit(state, config, chunked)
