@@ -324,6 +324,10 @@ def test_wrong_tensors_are_named(tmp_path, damage: Callable[[dict[str, Tensor]],
             "two-view decoder for the encoder 'a DUNE encoder'",
         ),
         ({"w": torch.zeros(1), "module.w": torch.zeros(1)}, "holds w twice, under different prefixes"),
+        (
+            {"model": {"w": torch.zeros(1)}, "ema": {"module.w": torch.ones(1)}},
+            r"the same tensors twice, as 'model' and as 'ema'.*torch\.save\(checkpoint\['ema'\]",
+        ),
     ],
 )
 def test_files_that_hold_no_encoder(tmp_path, content: dict, said: str) -> None:
