@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from codistill.errors import CheckpointError
 from codistill.files.hashes import file_sha256
 from codistill.nn.vit import ViTConfig
 from codistill.weights.contents import EncoderWeights
@@ -104,7 +105,7 @@ def read_dinov2(state: StateDict, stated: Stated) -> EncoderWeights:
 def _family(state: StateDict, known: KnownWeights | None, chunked: bool, stated: Stated) -> str | None:
     """The family, from a file's known name or hash, or from tensors that only one family has; None if unknown."""
     if known is not None:
-        return family_of_known(known)
+        return _family_of_name(state, known)
     if not chunked and _published_shapes(state) is None:
         return None
     registers = state.has("register_tokens")
@@ -115,6 +116,17 @@ def _family(state: StateDict, known: KnownWeights | None, chunked: bool, stated:
             "%s: assumed to be a %s encoder, because %s: %d channels per head, ImageNet's mean and std, its rule of "
             "resizing positions. Confirm that, or name another family: %s,like=NAME",
             *(state.path, family, why, HEAD_DIM, state.path.name),
+        )
+    return family
+
+
+def _family_of_name(state: StateDict, known: KnownWeights) -> str | None:
+    """The family of a known name, which must have registers as the tensors do: positions are resized accordingly."""
+    family, found = family_of_known(known), state.has("register_tokens")
+    if family in ("dinov2", "dinov2_reg") and found != (family == "dinov2_reg"):
+        raise CheckpointError(
+            f"{state.path}: is called {known.name}, which has {'no' if found else 'four'} registers, and holds "
+            f"{'some' if found else 'none'}. Rename the file, or name its family: {state.path.name},like=NAME"
         )
     return family
 
