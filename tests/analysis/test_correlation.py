@@ -69,6 +69,12 @@ def test_log_is_read_back_and_a_cut_line_is_left_out(tmp_path: Path) -> None:
     path.write_text('{"step": 0, "loss": 1}\nnonsense\n{"step": 2, "loss": 1}\n')
     with pytest.raises(DataError, match="line 2 is damaged"):
         read_series(path)
+    path.write_text('{"step": "0", "loss": 1}\n')
+    with pytest.raises(DataError, match=r"line 1 is damaged \(its step is '0'"):
+        read_series(path)
+    path.write_bytes(b'{"step": 0, "loss": \xa7}\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl: not a text"):
+        read_series(path)
     with pytest.raises(DataError, match="folder of a run"):
         read_series(tmp_path / "nothing.jsonl")
 

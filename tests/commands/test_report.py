@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codistill.analysis.page import Page
 from codistill.cli import main
+from codistill.commands.report import _metrics_tables
 from codistill.commands.report_heads import limits, read_curves, terms_of
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.head_files import EncoderFacts, HeadData, HeadRecord, write_head
@@ -108,6 +110,29 @@ def test_not_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["report", str(tmp_path)]) == 2
     assert "is no run" in capsys.readouterr().err
     assert main(["analyze", str(tmp_path)]) == 2
+
+
+def test_scores_of_unlike_sources_stand_under_their_own(tmp_path: Path) -> None:
+    """One method lacks a source and names the others in another order."""
+    score = {name: {"mean": mean, "low": mean, "high": mean} for name, mean in (("a", 0.1), ("b", 0.2))}
+    methods = {"first": score, "second": {"c": score["a"], "b": score["b"]}}
+    (tmp_path / "scores.json").write_text(json.dumps({"methods": methods}))
+    page = Page(title="", lead="")
+    _metrics_tables(tmp_path, page)
+    cells = [re.findall(r"<t[hd][^>]*>([^<]*)<", row) for row in page.render().split("<tr>")[1:]]
+    assert [[cell.partition(" ")[0] for cell in row] for row in cells] == [
+        ["method", "a", "b", "c"],
+        ["first", "0.100", "0.200", "–"],
+        ["second", "–", "0.200", "0.100"],
+    ]
+
+
+def test_a_damaged_description_is_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("checkpoints", "export", "analysis"))
+    (other / "describe.json").write_text('{"kind": "stu')
+    assert main(["report", str(other)]) == 2
+    assert "describe.json: damaged JSON" in capsys.readouterr().err
 
 
 def _fit(folder: Path, losses: list[float], **more: float) -> Path:

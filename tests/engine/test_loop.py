@@ -362,6 +362,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         assert "space" not in str(found.value)
 
 
+def test_a_run_never_hides_an_export(tmp_path):
+    (tmp_path / "encoder.safetensors").touch()
+    with pytest.raises(ConfigError, match=r"is an export, which a run in it would hide"):
+        run_toy(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] != "."] == ["encoder.safetensors"]
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -166,7 +166,7 @@ def test_the_command_shows_its_arithmetic(capsys: pytest.CaptureFixture) -> None
     for wrong in (["--tflops", "nan"], ["--price", "-1"], ["--utilization", "29"], ["--network", "inf"]):
         with pytest.raises(ConfigError, match="must be positive"):
             command.main(["unic", *wrong])
-    with pytest.raises(ConfigError, match="3 GPUs must divide the batch of 1024"):
+    with pytest.raises(ConfigError, match="3 GPUs must divide the batch of 1024: add --gpus"):
         command.main(["unic", "--gpus", "3"])
     with pytest.raises(ConfigError, match="size of 'resnet50' does not follow"):
         command.main(["unic", "--teacher", "r,resnet50"])

@@ -65,7 +65,7 @@ def test_second_stage_starts_from_the_first(tmp_path: Path) -> None:
     from codistill.weights.stated import Stated
 
     state = StateDict.of_checkpoint(tmp_path / "first", {"model": objective.trainable.state_dict()})
-    write_export(tmp_path / "first", read_student(state, Stated(num_heads=2)))
+    write_export(tmp_path / "first", read_student(state, Stated(num_heads=2, like="dune")))
     second = replace(debug, image_size=84, student=replace(debug.student, init=str(tmp_path / "first")))
     student, fresh = build_student(second, objective.trainable.targets)
     assert fresh == []
@@ -74,8 +74,13 @@ def test_second_stage_starts_from_the_first(tmp_path: Path) -> None:
         if name != "encoder.pos_embed":
             assert torch.equal(tensor, student.state_dict()[name]), name
     wider = replace(second, student=replace(second.student, dim=128))
-    with pytest.raises(ConfigError, match="another architecture"):
+    with pytest.raises(ConfigError, match=r"another architecture.*Add: --student\.dim 64 --student\.depth 2"):
         build_student(wider, objective.trainable.targets)
+    tiny = replace(second.student, init="dune-tiny", dim=128, depth=None)  # what is given outweighs the size
+    with pytest.raises(
+        ConfigError, match=r"Add: --student\.size vit_tiny --student\.dim 192 --student\.num-heads 3"
+    ):
+        build_student(replace(second, student=tiny), objective.trainable.targets)
     other = (*objective.trainable.targets[:2], TargetSpec(name="new", dim=5))
     assert {name.split(".")[1] for name in build_student(second, other)[1]} == {"new"}
 

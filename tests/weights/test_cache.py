@@ -182,6 +182,19 @@ def test_places_in_order(places, tmp_path) -> None:
         find_weights("dinov2_vits14", path="absent.pth")
 
 
+def test_the_choice_between_two_files_is_said(places, caplog) -> None:
+    for name in ("dinov2_vits14.pth", "dinov2_vits14_fp16.safetensors"):
+        (places[1] / name).touch()
+    assert find_weights("dinov2_vits14").name == "dinov2_vits14.pth"
+    assert (
+        "dinov2_vits14.pth: taken as dinov2_vits14; the same folder also has dinov2_vits14_fp16"
+        in caplog.text
+    )
+    caplog.clear()
+    (places[1] / "dinov2_vits14_pretrain.pth").touch()
+    assert find_weights("dinov2_vits14").name == "dinov2_vits14_pretrain.pth" and not caplog.text
+
+
 def test_export_folders_count_as_weights(places) -> None:
     export = places[1] / "dune_vitbase14_448"
     export.mkdir()

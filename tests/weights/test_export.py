@@ -39,7 +39,7 @@ def encoder(dtype: torch.dtype = torch.float32) -> EncoderWeights:
 
 
 def student() -> StudentWeights:
-    nan = torch.tensor([float("nan"), float("inf"), -0.0, 1e-40])
+    odd = torch.tensor([torch.finfo(torch.float32).max, torch.finfo(torch.float32).tiny, -0.0, 1e-40])
     return StudentWeights(
         encoder=encoder(),
         projectors={
@@ -47,7 +47,7 @@ def student() -> StudentWeights:
             "ladder": {"patch.1.layers.2.weight": torch.randn(5, 8)},
         },
         statistics={
-            "tp": {"cls": (nan, torch.rand(4)), "patch": (torch.rand(4), torch.rand(4))},
+            "tp": {"cls": (odd, torch.rand(4)), "patch": (torch.rand(4), torch.rand(4))},
             "ladder": {},
         },
         teachers=(

@@ -267,6 +267,18 @@ def damage_width(state: dict[str, Tensor]) -> None:
     state["projectors.alpha.linear.weight"] = torch.zeros(21, 64)
 
 
+def damage_value(state: dict[str, Tensor]) -> None:
+    state["encoder.norm.bias"] = torch.full((64,), torch.nan).half()
+
+
+def damage_projector_value(state: dict[str, Tensor]) -> None:
+    state["projectors.alpha.linear.weight"] = torch.full((20, 64), torch.inf)
+
+
+def damage_sparse(state: dict[str, Tensor]) -> None:
+    state["encoder.norm.bias"] = torch.zeros(64).to_sparse()
+
+
 def damage_unknown(state: dict[str, Tensor]) -> None:
     state["segmentation.weight"] = torch.zeros(3)
 
@@ -286,6 +298,9 @@ def damage_unknown(state: dict[str, Tensor]) -> None:
         (damage_projector, r"teachers alpha have either a projector or target statistics, not both"),
         (damage_statistics, r"target statistics of 'alpha', patch: .*\(3,\)"),
         (damage_width, r"width of teacher 'alpha' is unclear: .*\[20, 21\]"),
+        (damage_value, r"'encoder\.norm\.bias' holds values that are not finite"),
+        (damage_projector_value, r"'projectors\.alpha\.linear\.weight' holds values that are not finite"),
+        (damage_sparse, r"'encoder\.norm\.bias' is a sparse tensor"),
         (damage_unknown, r"surplus keys: segmentation\.weight"),
     ],
 )
@@ -302,17 +317,40 @@ def test_wrong_tensors_are_named(tmp_path, damage: Callable[[dict[str, Tensor]],
         ({"epoch": 3}, r"holds no tensors by name \(it holds: epoch\)"),
         ({"layer1.weight": torch.zeros(2)}, r"no known layout. Its 1 tensors are called layer1\.weight"),
         ({"embeddings.patch_embeddings.projection.weight": torch.zeros(2)}, "hf:FOLDER"),
-        ({"reg_token": torch.zeros(2)}, "timm:NAME"),
+        (vit() | {"reg_token": torch.zeros(2)}, "is a timm model: .*timm:NAME"),
+        (vit() | {"storage_tokens": torch.zeros(2)}, "in DINOv3's own layout: .*dinov3_vitb16"),
         (
             {"mast3r.decoder_embed.weight": torch.zeros(2)},
             "two-view decoder for the encoder 'a DUNE encoder'",
         ),
         ({"w": torch.zeros(1), "module.w": torch.zeros(1)}, "holds w twice, under different prefixes"),
+        (
+            {"model": {"w": torch.zeros(1)}, "ema": {"module.w": torch.ones(1)}},
+            r"the same tensors twice, as 'model' and as 'ema'.*torch\.save\(checkpoint\['ema'\]",
+        ),
     ],
 )
 def test_files_that_hold_no_encoder(tmp_path, content: dict, said: str) -> None:
     with pytest.raises(CheckpointError, match=rf"weights\.pth: .*{said}"):
         read_weights(saved(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "missing"),
+    [
+        ("", "patch_embed.proj.weight"),
+        *(
+            (prefix, name)
+            for prefix in ("", "encoder.", "backbone.encoder.")
+            for name in ("pos_embed", "norm.weight")
+        ),
+    ],
+)
+def test_a_missing_tensor_that_tells_the_layout_is_named(tmp_path, prefix: str, missing: str) -> None:
+    """Without the position embedding, positions were taken for rotary."""
+    state = {f"{prefix}{name}": tensor for name, tensor in vit().items() if name != missing}
+    with pytest.raises(CheckpointError, match=rf"weights\.pth: miss.*{missing}"):
+        read_weights(saved(tmp_path, state), stated=Stated(like="dinov2"))
 
 
 def test_an_encoder_is_no_student(tmp_path) -> None:

@@ -95,6 +95,9 @@ def test_missing_files_folders_and_other_archives(tmp_path) -> None:
         read_checkpoint(tmp_path / "absent.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
         read_checkpoint(tmp_path)
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(CheckpointError, match=r"pipe\.pth: is a pipe"):  # reading it would wait forever
+        read_checkpoint(tmp_path / "pipe.pth")
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("a.txt", "hello")
     with pytest.raises(CheckpointError, match=r"photos\.zip: damaged or incomplete"):

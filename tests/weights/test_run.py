@@ -88,9 +88,12 @@ def test_the_floor_of_target_deviations_is_the_run_s_own(run) -> None:
         floor()
 
 
-def test_one_checkpoint_of_a_run(run) -> None:
-    weights = read_weights(run / "checkpoints" / "step_00000090")
-    assert isinstance(weights, StudentWeights)
+@pytest.mark.parametrize("place", ["step_00000090", "step_00000090/model.safetensors"])
+def test_one_checkpoint_of_a_run(run, monkeypatch, place: str) -> None:
+    """Its architecture is the run's, whether its folder or its file is named, and from where."""
+    monkeypatch.chdir(run / "checkpoints")
+    weights = read_weights(place)
+    assert isinstance(weights, StudentWeights) and weights.encoder.config == CONFIG
     assert weights.iteration == 90 and weights.encoder.tensors["cls_token"].unique().tolist() == [1.0]
 
 

@@ -73,6 +73,19 @@ def test_a_plain_transformer_is_asked_about_and_then_right_at_every_size(
         assert torch.allclose(encoder(images).patches, expected[:, -size[0] * size[1] // 256 :], atol=1e-4)
 
 
+@pytest.mark.parametrize("prefix", ["backbone.", "encoder."])
+def test_a_plain_transformer_under_a_prefix_is_asked_about_too(tmp_path, prefix: str) -> None:
+    """DINOv2's training and DUNE's students use these prefixes, and so do others."""
+    state = {f"{prefix}{name}": tensor for name, tensor in network(384, 6).state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "mine.ckpt")
+    with pytest.raises(CheckpointError, match=r"384 wide.* give its num_heads, mean, std, norm_eps"):
+        load_encoder(tmp_path / "mine.ckpt")
+    assert load_encoder(f"{tmp_path}/mine.ckpt,like=timm,num_heads=3,mean=0.5,std=0.5").config.num_heads == 3  # type: ignore[attr-defined]
+    torch.save({"state_dict": state}, tmp_path / "dinov2_vits14.pth")
+    weights = read_encoder_weights(tmp_path / "dinov2_vits14.pth")
+    assert (weights.config.position_offset, weights.licence) == (0.1, "Apache-2.0")
+
+
 def test_what_is_still_open_is_named(tmp_path) -> None:
     file = file_of(network(320, 4), tmp_path)
     with pytest.raises(CheckpointError, match=r"give its mean, std; wrong values"):
@@ -158,6 +171,17 @@ def test_a_known_name_decides_the_family_whatever_the_layout(tmp_path) -> None:
     """A DUNE encoder without chunks is still DUNE's; its positions are resized by factor."""
     torch.save(dinov2_small(num_registers=4), tmp_path / "dune_vitsmall14_336.pth")
     assert read_encoder_weights(tmp_path / "dune_vitsmall14_336.pth").config.position_offset == 0.1
+
+
+@pytest.mark.parametrize(("name", "registers"), [("dinov2_vits14", 4), ("dinov2_vits14_reg4_pretrain", 0)])
+def test_a_known_name_that_the_registers_contradict_is_refused(tmp_path, name: str, registers: int) -> None:
+    """The two families resize positions differently."""
+    torch.save(dinov2_small(num_registers=registers), tmp_path / f"{name}.pth")
+    with pytest.raises(
+        CheckpointError, match=r"is called dinov2_vits14.* registers, and holds (some|none)\."
+    ):
+        read_encoder_weights(tmp_path / f"{name}.pth")
+    assert read_encoder_weights(tmp_path / f"{name}.pth", stated=Stated(like="dinov2")).config.position_offset
 
 
 def test_nothing_can_be_said_of_what_says_all_itself(tmp_path) -> None:

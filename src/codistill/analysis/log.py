@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from codistill.errors import DataError
+from codistill.files.lines import read_lines
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ def read_series(path: Path) -> RunLogSeries:
     """Read a JSONL log as series. A last line that was cut off by a crash is ignored.
 
     Raises:
-        DataError: if the file is missing, empty or damaged in the middle.
+        DataError: if the file is missing, empty, no text, or damaged in the middle.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; is this the folder of a run?")
-    lines = path.read_text().splitlines()
+    lines = read_lines(path)
     rows = []
     for number, line in enumerate(lines, 1):
         try:
@@ -45,12 +46,16 @@ def read_series(path: Path) -> RunLogSeries:
                 break
             raise DataError(f"{path}: line {number} is damaged ({error.msg})") from error
         if isinstance(row, dict) and "step" in row:
+            if type(row["step"]) is not int:
+                raise DataError(
+                    f"{path}: line {number} is damaged (its step is {row['step']!r}, no whole number)"
+                )
             rows.append(row)
     if not rows:
         raise DataError(f"{path}: holds no steps yet")
     names = dict.fromkeys(name for row in rows for name in row if name != "step")
     values = {name: np.array([_number(row.get(name)) for row in rows]) for name in names}
-    return RunLogSeries(np.array([int(row["step"]) for row in rows]), values)
+    return RunLogSeries(np.array([row["step"] for row in rows]), values)
 
 
 def _number(value: object) -> float:

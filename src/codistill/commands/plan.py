@@ -24,7 +24,9 @@ def main(argv: list[str]) -> int:
     if arguments.utilization > 1:
         raise ConfigError("--utilization is a part of the peak: it must be positive, and at most 1")
     if batch % gpus:
-        raise ConfigError(f"{gpus} GPUs must divide the batch of {batch}")
+        raise ConfigError(
+            f"{gpus} GPUs must divide the batch of {batch}: add --gpus N, or --loader.batch-size N"
+        )
     work = work_of(recipe, RECIPES)
     plan = plan_run(recipe, work, gpus, peak, network)
     seconds = plan.compute + plan.communication

@@ -19,6 +19,7 @@ from codistill.commands.pca import main as pca
 from codistill.commands.report_heads import has_log, report_heads
 from codistill.data import open_source
 from codistill.errors import ConfigError, DataError
+from codistill.files.json_files import read_json
 from codistill.files.listing import IMAGE_SUFFIXES
 from codistill.files.writing import check_writable, write_atomic
 from codistill.imaging.pictures import check_picture
@@ -81,17 +82,17 @@ def _metrics_tables(run: Path, page: Page) -> None:
     for path in sorted(run.glob("*.json")):
         try:
             numbers: Any = json.loads(path.read_text())
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read ({error})") from error
-        if not isinstance(numbers, dict) or "methods" not in numbers:
+        if not isinstance(numbers, dict) or not numbers.get("methods"):
             continue
         page.heading(f"Evaluation: {numbers.get('task', path.stem)}")
         steps = {name: step for name, step in numbers.get("steps", {}).items() if step is not None}
         after = ", ".join(f"{name} after step {step}" for name, step in steps.items())
         page.text("; ".join(filter(None, (numbers.get("metric"), numbers.get("interval"), after))))
-        sources = list(next(iter(numbers["methods"].values())))
+        sources = dict.fromkeys(source for by_source in numbers["methods"].values() for source in by_source)
         rows = [
-            (name, *(shown_score(v) for v in by_source.values()))
+            (name, *(shown_score(by_source.get(source)) for source in sources))
             for name, by_source in numbers["methods"].items()
         ]
         page.table(("method", *sources), rows)
@@ -104,7 +105,7 @@ def build_report(run: Path, out: Path, command: list[str]) -> None:
     series = read_series(run / "metrics.jsonl")
     validation_path = run / "validation.jsonl"
     validation = read_series(validation_path) if validation_path.is_file() else None
-    described = json.loads((run / "describe.json").read_text()) if (run / "describe.json").is_file() else {}
+    described = read_json(run / "describe.json") if (run / "describe.json").is_file() else {}
     page = Page(title=f"{run.name}: {recipe.name}", lead=recipe.about)
     done = int(series.steps[-1]) + 1
     page.text(

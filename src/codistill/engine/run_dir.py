@@ -17,6 +17,7 @@ from codistill.errors import ConfigError
 from codistill.files.config import changed_fields, load_yaml, save_yaml
 from codistill.files.plain import from_plain, to_plain
 from codistill.files.writing import cannot_write, make_directory, write_atomic
+from codistill.weights.export import is_export
 from codistill.weights.run import STATE
 
 CONFIG, DESCRIBE = "config.yaml", "describe.json"
@@ -75,9 +76,14 @@ def open_run(run_dir: Path, recipe: Any, settings: Any) -> Opened:
         settings: the engine's own settings, saved in each checkpoint.
 
     Raises:
-        ConfigError: if the recipe or the settings changed since the checkpoint, in a way that changes training.
+        ConfigError: if the recipe or the settings changed since the checkpoint, in a way that changes training, or the
+            folder is an export.
         CheckpointError: if the folder cannot be written, or none of its checkpoints is complete.
     """
+    if is_export(run_dir):
+        raise ConfigError(
+            f"{run_dir} is an export, which a run in it would hide. Name another folder (--out)."
+        )
     make_directory(run_dir / "checkpoints")
     remove_leftovers(run_dir)
     checkpoint, problems = find_checkpoint(run_dir)

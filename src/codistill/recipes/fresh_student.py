@@ -150,7 +150,9 @@ def encoder_like(
     if any(getattr(given, name) != getattr(wanted.config, name) for name in _SHAPE):
         sizes = {name: getattr(given, name) for name in _SHAPE}
         named = [size for size, known in VIT_SIZES.items() if all(sizes[n] == known[n] for n in _SHAPE[:3])]
-        flags: dict[str, object] = {"size": named[0]} if named else {name: sizes[name] for name in _SHAPE[:3]}
+        flags: dict[str, object] = {"size": named[0]} if named else {}
+        apart = [name for name in _SHAPE[:3] if not named or getattr(config, name) is not None]
+        flags |= {name: sizes[name] for name in apart}  # they outweigh the size
         flags |= {name: sizes[name] for name in _SHAPE[3:]}
         if more_tokens > given.num_registers:
             raise ConfigError(

@@ -43,12 +43,14 @@ def config_from_fields(values: Mapping[str, Any], where: str) -> ViTConfig | Net
 
 
 def check_encoder(state: StateDict, config: ViTConfig | NetworkConfig, chunked: bool = False) -> None:
-    """Check that a file has exactly the tensors of a vision transformer.
+    """Check that a file has exactly the tensors of a vision transformer, and only finite values.
 
-    Networks of timm are not checked here but when they are loaded.
+    Names and shapes of networks of timm are not checked here but when they are loaded.
 
     Raises:
-        CheckpointError: if names or shapes differ; the text lists the differences.
+        CheckpointError: if names or shapes differ, or values are not finite; the text says where.
     """
     if isinstance(config, ViTConfig):
         check_vit(state, config, chunked)
+    else:
+        state.check_values()

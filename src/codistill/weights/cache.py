@@ -4,6 +4,7 @@ The order of the search is: the caller's path, the cache folder (`files/places.p
 the network (unless `CODISTILL_OFFLINE=1`).
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from codistill.files.places import CACHE, cache_folder
 from codistill.weights.download import UnreachableError, download
 from codistill.weights.known import KnownWeights, find_known, known_stem, known_weights
 from codistill.weights.shipped import find_shipped
+
+LOGGER = logging.getLogger("codistill")
 
 FOLDERS, OFFLINE = "CODISTILL_WEIGHTS", "CODISTILL_OFFLINE"
 
@@ -76,15 +79,26 @@ def named_weights(text: str) -> Path:
 
 
 def find_local(known: KnownWeights) -> Path | None:
-    """Known weights in the cache or in the user's folders; None if not found."""
+    """Known weights in the cache or in the user's folders; None if not found.
+
+    The published file goes first. Of several others in a folder, the first is taken, with a warning.
+    """
     for folder in (cache_folder(), *weights_folders()):
         exact = folder / known.filename
         if exact.is_file():
             return exact
-        for candidate in _candidates(folder):
-            stem = candidate.stem if candidate.is_file() else candidate.name
-            if known_stem(stem) is known:
-                return candidate
+        found = [
+            path
+            for path in _candidates(folder)
+            if known_stem(path.stem if path.is_file() else path.name) is known
+        ]
+        if len(found) > 1:
+            LOGGER.warning(
+                "%s: taken as %s; the same folder also has %s. Name the one that you mean by its path.",
+                *(found[0], known.name, ", ".join(path.name for path in found[1:])),
+            )
+        if found:
+            return found[0]
     return None
 
 

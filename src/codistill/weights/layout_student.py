@@ -20,10 +20,11 @@ from codistill.nn.network import NetworkConfig
 from codistill.nn.vit import VIT_SIZES, ViTConfig
 from codistill.weights.architecture import check_encoder
 from codistill.weights.contents import STD_FLOOR, EncoderWeights, StudentWeights, TargetMoments
-from codistill.weights.known import DUNE_LICENCE, find_known
+from codistill.weights.known import DUNE_LICENCE, find_known, known_stem
 from codistill.weights.layout_vit import OFFSET_RULE, name_and_licence, plain_extra
+from codistill.weights.metadata import facts_in_metadata
 from codistill.weights.state import StateDict
-from codistill.weights.stated import Stated
+from codistill.weights.stated import Stated, family_of_known, require_facts
 from codistill.weights.vit import encoder_width, infer_config, unchunked
 
 PREFIX = "encoder."
@@ -72,11 +73,15 @@ def read_student(
     encoder, chunked = _encoder_tensors(state, config)
     extra = plain_extra(state)
     args = extra.get("args", {})
-    if config is None:
-        stated = stated.over(heads_in_arguments(encoder, args)).resolved(encoder_width(encoder))
-        config = infer_config(encoder, stated, OFFSET_RULE)
-    check_encoder(encoder, config, chunked)
     parts = _collect(state)
+    if config is None:
+        stated = stated.over(heads_in_arguments(encoder, args))
+        if not _is_released(state, chunked, parts):
+            known = known_stem(state.path.stem)
+            stated = stated.over(facts_in_metadata(state)).over(Stated(like=known and family_of_known(known)))
+            require_facts(encoder, stated.resolved(encoder_width(encoder)))
+        config = infer_config(encoder, stated.resolved(encoder_width(encoder)), OFFSET_RULE)
+    check_encoder(encoder, config, chunked)
     if isinstance(config, ViTConfig) and (note := _disagreement(args, config)):
         extra["note"] = note
     moments = {name: _moments(state, name, kinds) for name, kinds in parts.moments.items()}
@@ -103,6 +108,15 @@ def _encoder_tensors(state: StateDict, config: ViTConfig | NetworkConfig | None)
     """The encoder's tensors, and whether its blocks were in chunks; names in a network of timm are not changed."""
     encoder = state.under(PREFIX)
     return (encoder, False) if isinstance(config, NetworkConfig) else unchunked(encoder)
+
+
+def _is_released(state: StateDict, chunked: bool, parts: _Parts) -> bool:
+    """Whether a file is a released student, so that what its tensors do not say is known.
+
+    Other encoders may be called `encoder.` too, and one of codistill's runs is described beside its file.
+    """
+    own = any(name.startswith("target_statistics.") for name in state.tensors)
+    return chunked or (bool(parts.projectors) and not own)
 
 
 def averaged(state: StateDict) -> StateDict:
@@ -135,6 +149,7 @@ def _collect(state: StateDict) -> _Parts:
             "encoder.*, projectors.TEACHER.* (or heads.TEACHER.*) and teacher_norms.TEACHER.* only: "
             "the file has another layout."
         )
+    state.renamed(lambda name: None if name.startswith(PREFIX) else name).check_values()
     return parts
 
 

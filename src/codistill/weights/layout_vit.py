@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from codistill.errors import CheckpointError
 from codistill.files.hashes import file_sha256
 from codistill.nn.vit import ViTConfig
 from codistill.weights.contents import EncoderWeights
@@ -27,6 +28,8 @@ ANTIALIAS_RULE: dict[str, Any] = {"position_offset": 0.0, "position_antialias": 
 MULTIHMR_PREFIX = "backbone.encoder."
 TEACHER_PREFIX = "backbone."
 """Prefix of the teacher's tensors in a DINOv2 training checkpoint."""
+TRAINING_HEADS = ("dino_head.", "ibot_head.")
+"""Prefixes of the heads in a DINOv2 training checkpoint."""
 
 
 def name_and_licence(
@@ -65,8 +68,9 @@ def check_vit(state: StateDict, config: ViTConfig, chunked: bool = False) -> Non
 
 
 def is_dinov2(state: StateDict) -> bool:
-    """Whether a file holds only the tensors of a plain vision transformer under DINOv2's names."""
-    return state.has("patch_embed.proj.weight", "pos_embed", "norm.weight")
+    """Whether a file holds the tensors of a plain vision transformer under DINOv2's names; one may be missing."""
+    found = sum(map(state.has, ("patch_embed.proj.weight", "pos_embed", "norm.weight")))
+    return found >= 2 and any(name.startswith("blocks.") for name in state.tensors)
 
 
 def read_dinov2(state: StateDict, stated: Stated) -> EncoderWeights:
@@ -101,7 +105,7 @@ def read_dinov2(state: StateDict, stated: Stated) -> EncoderWeights:
 def _family(state: StateDict, known: KnownWeights | None, chunked: bool, stated: Stated) -> str | None:
     """The family, from a file's known name or hash, or from tensors that only one family has; None if unknown."""
     if known is not None:
-        return family_of_known(known)
+        return _family_of_name(state, known)
     if not chunked and _published_shapes(state) is None:
         return None
     registers = state.has("register_tokens")
@@ -112,6 +116,17 @@ def _family(state: StateDict, known: KnownWeights | None, chunked: bool, stated:
             "%s: assumed to be a %s encoder, because %s: %d channels per head, ImageNet's mean and std, its rule of "
             "resizing positions. Confirm that, or name another family: %s,like=NAME",
             *(state.path, family, why, HEAD_DIM, state.path.name),
+        )
+    return family
+
+
+def _family_of_name(state: StateDict, known: KnownWeights) -> str | None:
+    """The family of a known name, which must have registers as the tensors do: positions are resized accordingly."""
+    family, found = family_of_known(known), state.has("register_tokens")
+    if family in ("dinov2", "dinov2_reg") and found != (family == "dinov2_reg"):
+        raise CheckpointError(
+            f"{state.path}: is called {known.name}, which has {'no' if found else 'four'} registers, and holds "
+            f"{'some' if found else 'none'}. Rename the file, or name its family: {state.path.name},like=NAME"
         )
     return family
 
@@ -139,13 +154,20 @@ def _published_shapes(state: StateDict) -> str | None:
 
 
 def is_dinov2_training(state: StateDict) -> bool:
-    """Whether a file is a checkpoint of DINOv2's own training (its teacher)."""
+    """Whether a file is a checkpoint of DINOv2's own training (its teacher), or another one with a `backbone.`."""
     return state.has(f"{TEACHER_PREFIX}patch_embed.proj.weight")
 
 
 def read_dinov2_training(state: StateDict, stated: Stated) -> EncoderWeights:
-    """Read the backbone in a DINOv2 training checkpoint; its heads are left out."""
-    state, chunked = unchunked(state.under(TEACHER_PREFIX))  # drops the heads
+    """Read the backbone in a DINOv2 training checkpoint; its heads are left out.
+
+    Without DINOv2's heads, the backbone may be any network's with such names, see `read_dinov2`.
+    """
+    is_training = any(name.startswith(TRAINING_HEADS) for name in state.tensors)
+    state = state.under(TEACHER_PREFIX)
+    if not is_training:
+        return read_dinov2(state, stated)
+    state, chunked = unchunked(state)
     stated = stated.resolved(encoder_width(state))
     config = infer_config(state, stated, ANTIALIAS_RULE if state.has("register_tokens") else OFFSET_RULE)
     check_vit(state, config, chunked)

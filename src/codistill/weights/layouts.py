@@ -56,7 +56,10 @@ _ELSEWHERE = {
     "embeddings.patch_embeddings.projection.weight": "a transformers model: load its folder as hf:FOLDER",
     "embeddings.patch_embeddings.weight": "a transformers model: load its folder as hf:FOLDER",
     "reg_token": "a timm model: load it as timm:NAME",
+    "storage_tokens": "in DINOv3's own layout: load the published weights by name, e.g. dinov3_vitb16 (`codistill "
+    "inspect` lists the names)",
 }
+"""What a file is that codistill reads by another way, by a tensor that only such files hold."""
 
 
 def detect_layout(state: StateDict) -> str:
@@ -65,12 +68,12 @@ def detect_layout(state: StateDict) -> str:
     Raises:
         CheckpointError: if it has none of them; the text lists them and some names in the file.
     """
-    for name, layout in LAYOUTS.items():
-        if layout.matches(state):
-            return name
     other = next((text for key, text in _ELSEWHERE.items() if state.has(key)), None)
     if other:
         raise CheckpointError(f"{state.path}: is {other}")
+    for name, layout in LAYOUTS.items():
+        if layout.matches(state):
+            return name
     names = list(state.names.values())
     raise CheckpointError(
         f"{state.path}: has no known layout. Its {len(names)} tensors are called {', '.join(names[:4])} … . "

@@ -136,6 +136,8 @@ def file_kind(path: str | Path) -> FileKind:
             f"{path}: is a folder, and neither a run (with checkpoints/) nor an export (with config.json). "
             "Name the weights file in it."
         )
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path}: is a pipe or a device, no regular file. Copy the weights into one.")
     try:
         with path.open("rb") as file:
             start = file.read(512)

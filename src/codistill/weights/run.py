@@ -30,11 +30,12 @@ _STEP = re.compile(r"step_(\d{1,12})", re.ASCII)
 
 
 def is_run(path: str | Path) -> bool:
-    """Whether a path is a run folder, or one of its checkpoint folders."""
-    path = Path(path)
+    """Whether a path is a run folder, one of its checkpoint folders, or the weights in one."""
+    path = Path(path).absolute()
     if (path / CHECKPOINTS).is_dir():
         return True
-    return bool(_STEP.fullmatch(path.name)) and (path / MODEL).is_file()
+    folder = path.parent if path.name == MODEL else path
+    return bool(_STEP.fullmatch(folder.name)) and (folder / MODEL).is_file()
 
 
 def checkpoints(run: str | Path) -> list[Path]:
@@ -93,9 +94,10 @@ def read_run(path: str | Path) -> StudentWeights | EncoderWeights:
     Raises:
         CheckpointError: if the run trained something else, or its files are inconsistent.
     """
-    path = Path(path).expanduser()
-    folder = latest_checkpoint(path) if (path / CHECKPOINTS).is_dir() else path
-    run = path if folder != path else path.parent.parent
+    path = Path(path).expanduser().absolute()
+    is_folder = (path / CHECKPOINTS).is_dir()
+    folder = latest_checkpoint(path) if is_folder else path.parent if path.name == MODEL else path
+    run = path if is_folder else folder.parent.parent
     describe = read_json(run / DESCRIBE)
     where = str(run / DESCRIBE)
     if describe.get("kind") != "student" or not isinstance(describe.get("encoder"), Mapping):

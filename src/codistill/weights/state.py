@@ -46,7 +46,8 @@ class StateDict:
         """The state dict in a checkpoint: one of the entries `CONTAINERS`, or the checkpoint itself.
 
         Raises:
-            CheckpointError: if there is none, or two tensors have the same name without wrappers' prefixes.
+            CheckpointError: if there is none or more than one (weights and their moving average), or two tensors have
+                the same name without wrappers' prefixes.
         """
         held = [key for key in CONTAINERS if isinstance(checkpoint.get(key), Mapping)]
         held = [key for key in held if any(isinstance(v, Tensor) for v in checkpoint[key].values())]
@@ -59,7 +60,19 @@ class StateDict:
                 f"{path}: holds no tensors by name (it holds: {entries}). "
                 f"Expected a state dict, alone or as one of the entries {', '.join(CONTAINERS)}."
             )
-        plain = {key: ".".join(p for p in key.split(".") if p not in WRAPPERS) for key in original}
+        plain = {key: _plain(key) for key in original}
+        names = set(plain.values())
+        again = [
+            k for k, v in checkpoint.items() if held and isinstance(v, Mapping) and _plain_names(v) == names
+        ]
+        others = [
+            key for key in again if key not in (held[0], "student")
+        ]  # a teacher goes before its student
+        if others:
+            raise CheckpointError(
+                f"{path}: holds the same tensors twice, as {held[0]!r} and as {others[0]!r}, and nothing says which "
+                f"are meant. Save the ones you want alone, e.g. torch.save(checkpoint[{others[0]!r}], …)."
+            )
         twice = [name for name, count in Counter(plain.values()).items() if count > 1]
         if twice:
             raise CheckpointError(f"{path}: holds {_listed(twice)} twice, under different prefixes")
@@ -104,7 +117,7 @@ class StateDict:
         return tensor
 
     def check(self, expected: Mapping[str, torch.Size], rename: Callable[[str], str] = str) -> None:
-        """Check names, shapes and kinds of dtype against what is expected.
+        """Check names, shapes and kinds of dtype against what is expected, then the values, see `check_values`.
 
         Args:
             expected: shape by plain name.
@@ -130,12 +143,51 @@ class StateDict:
             for name, t in self.tensors.items()
             if not t.is_floating_point()
         ][:3]
+        problems += [
+            f"{self.names[name]!r} is a sparse tensor, expected a dense one"
+            for name, t in self.tensors.items()
+            if t.layout != torch.strided
+        ][:3]
         if problems:
             more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
             raise CheckpointError(
                 f"{self.path}: {'; '.join(problems[:4])}{more}. The file is incomplete, altered or has another layout: "
                 "download it again, or look into it with `codistill inspect`."
             )
+        self.check_values()
+
+    def check_values(self) -> None:
+        """Check that all values are finite: with any other, a network's output would be wrong everywhere.
+
+        Raises:
+            CheckpointError: if some are not; the text names the first tensor.
+        """
+        for name, tensor in self.tensors.items():
+            if not _is_finite(tensor):
+                raise CheckpointError(
+                    f"{self.path}: {self.names[name]!r} holds values that are not finite. Its training diverged, or "
+                    "the file was changed: train it again, with a smaller learning rate if it diverged, or copy the "
+                    "file again"
+                )
+
+
+def _plain(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _plain_names(state: Mapping[Any, Any]) -> set[str]:
+    """Plain names of the tensors of a state dict."""
+    return {_plain(str(key)) for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite; a tensor without values (meta device) counts as finite."""
+    if tensor.is_meta or not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    wide = tensor if tensor.element_size() > 1 else tensor.float()  # no kernels for fp8
+    return all(
+        bool(bound.isfinite()) for bound in wide.aminmax()
+    )  # NaN propagates; isfinite() copies the tensor
 
 
 def _listed(names: Iterable[str], most: int = 5) -> str:

@@ -86,8 +86,8 @@ def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> 
     Args:
         state: the tensors.
         stated: facts from the caller or the file; without a number of heads, there is one per 64 channels.
-        known: further fields that are the same for all files of the layout (`image_size` without a learned position
-            embedding, the resizing rule …); `stated` overrides them.
+        known: further fields that are the same for all files of the layout; `stated` overrides them. With `rope_base`,
+            positions are rotary; otherwise the file must hold a position embedding.
 
     Raises:
         CheckpointError: if a tensor that gives a size is missing or of an impossible shape.
@@ -97,7 +97,8 @@ def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> 
     if kernel != (dim, 3, patch, patch):
         raise CheckpointError(
             f"{state.path}: {state.names['patch_embed.proj.weight']!r} has shape {tuple(kernel)}; "
-            "expected (width, 3, patch, patch)"
+            "expected (width, 3, patch, patch), the kernel of square patches of RGB images. The file is damaged or has "
+            "another layout: look into it with `codistill inspect`."
         )
     depth = count_blocks(state)
     if stated.num_heads is None and dim not in PUBLISHED_WIDTHS and dim % HEAD_DIM == 0:
@@ -122,17 +123,18 @@ def infer_config(state: StateDict, stated: Stated, known: Mapping[str, Any]) -> 
         "has_mask_token": state.has("mask_token"),
         "feed_forward": "swiglu" if swiglu else "gelu",
         "hidden": None if hidden == 4 * dim else hidden,
-        "position": "learned" if state.has("pos_embed") else "rope",
+        "position": "rope" if "rope_base" in known else "learned",
     }
     if not state.has("blocks.0.ls1.gamma"):
         read["layer_scale"] = None
-    if state.has("pos_embed"):
+    if read["position"] == "learned":
         patches = state.tensor("pos_embed", 3).shape[1] - int(has_cls)  # (1, cls + side * side, dim)
         side = math.isqrt(max(patches, 0))
         if side < 1 or side * side != patches:
             raise CheckpointError(
                 f"{state.path}: {state.names['pos_embed']!r} has shape {tuple(state.tensors['pos_embed'].shape)}: "
-                f"{patches} patches are no square grid"
+                f"{patches} patches are no square grid. The file is damaged or has another layout: look into it with "
+                "`codistill inspect`."
             )
         read["image_size"] = side * patch
     try:

@@ -1,5 +1,6 @@
 """A released file with its own encoder, its head on another one, what is named wrongly; with a generated body file."""
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from codistill.encoders.load import load_encoder
-from codistill.errors import ConfigError
+from codistill.errors import CheckpointError, ConfigError
 from codistill.tasks.people.load import load_people
 from codistill.tasks.people.model import PeopleSearch
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.task import Subject
+from codistill.weights.shipped import shipped_head
 
 sys.path += [str(Path(__file__).parents[2] / folder) for folder in ("bodies", "heads/human_mesh")]
 from people_toys import RELEASED, released
@@ -63,3 +66,13 @@ def test_what_is_meant_must_be_said(file: Path) -> None:
     for subject, text in cases:
         with pytest.raises(ConfigError, match=text):
             load_people(subject, ALL)
+
+
+def test_a_fitted_head_whose_tensors_do_not_fit_says_which(tmp_path: Path) -> None:
+    shutil.copytree(shipped_head("people"), tmp_path / "head")
+    file = tmp_path / "head" / "head.safetensors"
+    save_file(load_file(file) | {"tables.value_rows": torch.zeros(2, 3)}, file)
+    with pytest.raises(
+        CheckpointError, match=r"head\.safetensors: 'tables\.value_rows' has shape \(2, 3\), expected"
+    ):
+        load_people(Subject(head=tmp_path / "head"), ALL)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codistill.bodies.base import BodyModel
 from codistill.bodies.load import load_body
-from codistill.errors import CheckpointError, ConfigError, DataError
+from codistill.errors import ConfigError, DataError
 from codistill.heads.human_mesh.frozen import as_fast_as
 from codistill.heads.human_mesh.load import read_human_mesh
 from codistill.heads.human_mesh.network import HumanMeshConfig, HumanMeshHead
@@ -28,6 +28,7 @@ from codistill.tasks.shared.head_files import TENSORS, read_record, read_tensors
 from codistill.tasks.shared.same_encoder import check_features, say_unknown
 from codistill.tasks.task import Subject
 from codistill.weights.read import read_checkpoint
+from codistill.weights.state import StateDict
 
 _log = logging.getLogger(__name__)
 
@@ -93,10 +94,9 @@ def _fitted(
     record = read_record(path, "people")
     config, seen = record.own("head", HumanMeshConfig), record.own("test", PeopleProtocol)
     network = HumanMeshHead(config)
-    try:
-        network.load_state_dict(read_tensors(path))
-    except RuntimeError as error:
-        raise CheckpointError(f"{path / TENSORS}: does not hold the head of head.json ({error})") from error
+    state = StateDict.of_checkpoint(path / TENSORS, read_tensors(path))
+    state.check({name: tensor.shape for name, tensor in network.state_dict().items()})
+    network.load_state_dict(state.tensors)
     options = {"n_shape": config.n_shape} if seen.body == "smplx" else {}
     labels = _labels_body(path, seen.body, config, data)
     body = partial(load_body, seen.body, **options) if labels is None else labels

@@ -22,6 +22,7 @@ from codistill.files.tensors import write_tensors
 from codistill.tasks.shared.features import FeatureConfig
 from codistill.tasks.shared.record import provenance
 from codistill.weights.read import read_checkpoint
+from codistill.weights.state import StateDict
 
 FORMAT, VERSION = "codistill-head", 2
 RECORD, TENSORS = "head.json", "head.safetensors"
@@ -124,14 +125,9 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         CheckpointError: if they cannot be read, or hold values that are not finite (all predictions would be wrong).
     """
     path = folder / TENSORS
-    tensors: dict[str, Tensor] = read_checkpoint(path)
-    for name, tensor in tensors.items():
-        if not bool(tensor.isfinite().all()):
-            raise CheckpointError(
-                f"{path}: {name} holds values that are not finite. The fit diverged, or the file was changed: fit the "
-                "head again, with a smaller learning rate if it diverged"
-            )
-    return tensors
+    state = StateDict.of_checkpoint(path, read_checkpoint(path))
+    state.check_values()
+    return state.tensors
 
 
 def _at_home(record: HeadRecord, folder: Path) -> HeadRecord:
