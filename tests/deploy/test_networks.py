@@ -15,7 +15,7 @@ from torch.nn.functional import softmax
 
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.exportable import Exportable, Sizes
-from codistill.deploy.pictures import generated_pictures, photographs
+from codistill.deploy.pictures import drawn_pictures, photographs
 from codistill.deploy.subject import find_exportable, original_of
 from codistill.encoders.load import load_encoder
 from codistill.errors import CheckpointError, ConfigError
@@ -30,7 +30,7 @@ from codistill.tasks.two_view.head import open_two_view
 from shared_files import golden
 
 SIZES = Sizes(batch=2, rows=4, columns=4)
-PICTURES = generated_pictures(2, 56, 56)
+PICTURES = drawn_pictures().batch(range(2), 56, 56)
 
 
 @torch.inference_mode()
@@ -261,8 +261,8 @@ def test_a_lower_precision_is_the_transformers_alone(heads: dict[str, Path]) -> 
 
 
 def test_pictures_repeat_and_are_resized(tmp_path: Path) -> None:
-    assert torch.equal(generated_pictures(2, 56, 56), PICTURES)
+    assert torch.equal(drawn_pictures().batch(range(16, 18), 56, 56), PICTURES)
     assert not torch.equal(PICTURES[0], PICTURES[1])
     Image.fromarray(np.full((20, 30, 3), 7, np.uint8)).save(tmp_path / "a.png")
-    made = photographs([tmp_path / "a.png"])(3, 28, 42)
+    made = photographs([tmp_path / "a.png"]).batch(range(3), 28, 42)
     assert made.shape == (3, 28, 42, 3) and made.dtype == torch.uint8 and (made == 7).all()

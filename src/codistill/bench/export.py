@@ -17,7 +17,7 @@ from torch import Tensor
 from codistill.bench.timing import WARM_UP, Timed, take_turns
 from codistill.deploy.check import eager
 from codistill.deploy.exportable import Exportable, Sizes
-from codistill.deploy.pictures import generated_pictures
+from codistill.deploy.pictures import drawn_pictures
 from codistill.deploy.subject import original_of
 from codistill.errors import ConfigError, MissingExtraError
 from codistill.programs.opening import open_program
@@ -55,7 +55,7 @@ def inputs_of(network: Exportable, size: int, batch: int) -> dict[str, Tensor]:
     patch = network.about.patch_size
     rows, columns = network.fixed_size or (max(1, round(size / patch)) * patch,) * 2
     sizes = Sizes(batch=batch, rows=rows // patch, columns=columns // patch)
-    return network.example(sizes, generated_pictures(batch, rows, columns))
+    return network.example(sizes, drawn_pictures().batch(range(batch), rows, columns))
 
 
 def bench_export(

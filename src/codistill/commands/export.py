@@ -36,8 +36,7 @@ def main(argv: list[str]) -> int:
         check_writable(arguments.json.parent)
     pictures = None
     if arguments.images:
-        paths = [image.path for image in find_images(arguments.images)]
-        pictures = photographs(paths), f"{len(paths)} image{'s' * (len(paths) > 1)} of the user"
+        pictures = photographs([image.path for image in find_images(arguments.images)])
     console = Console(stderr=True)
     record = export_program(
         arguments.what,

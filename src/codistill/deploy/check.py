@@ -12,14 +12,12 @@ from torch import Tensor
 
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.exportable import Exportable, Sizes
+from codistill.deploy.pictures import Pictures
 from codistill.nn.seeded import seeded
 from codistill.programs.record import Check, PrecisionName
 
 Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """Function from inputs by name to outputs by name."""
-
-Pictures = Callable[[int, int, int], Tensor]
-"""Function from a number of images, and rows and columns in pixels, to (batch, row, column, 3) uint8."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +80,19 @@ def sizes_to_check(config: ExportConfig, patch_size: int, native: int | None, le
     return chosen
 
 
-def cases(network: Exportable, sizes: Iterable[Sizes], pictures: Pictures, about: str) -> list[Case]:
-    """Cases of every size, with random inputs and with pictures."""
-    patch, found = network.about.patch_size, []
+def cases(network: Exportable, sizes: Sequence[Sizes], pictures: Pictures) -> list[Case]:
+    """Cases of every size, with random inputs and with the next ones of the pictures."""
+    patch, found, first = network.about.patch_size, [], 0
+    used = min(pictures.count, sum(size.batch for size in sizes))
     for index, size in enumerate(sizes):
         shape = (size.batch, size.rows * patch, size.columns * patch)
         with seeded(index):
             noise = torch.randint(0, 256, (*shape, 3), dtype=torch.uint8)
         text = f"{shape[0]} of {shape[1]}x{shape[2]}"
         found.append(Case(f"noise, {text}", network.example(size, noise)))
-        found.append(Case(f"{about}, {text}", network.example(size, pictures(*shape))))
+        images = pictures.batch(range(first, first + size.batch), *shape[1:])
+        found.append(Case(f"{used} {pictures.about}, {text}", network.example(size, images)))
+        first += size.batch
     return found
 
 

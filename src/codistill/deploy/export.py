@@ -18,7 +18,6 @@ from torch.export import ExportedProgram
 
 from codistill.deploy.check import (
     Case,
-    Pictures,
     Run,
     cases,
     compare,
@@ -29,7 +28,7 @@ from codistill.deploy.check import (
 from codistill.deploy.config import SUFFIX, TOLERANCES, ExportConfig, check_tolerance
 from codistill.deploy.exportable import Exportable, Sizes
 from codistill.deploy.parting import first_parting, worst_case
-from codistill.deploy.pictures import generated_pictures
+from codistill.deploy.pictures import Pictures, drawn_pictures
 from codistill.deploy.subject import find_exportable
 from codistill.deploy.trace import TRACED, trace
 from codistill.deploy.write_onnx import OPSET, onnx_model, onnx_packages, write_onnx
@@ -75,7 +74,7 @@ def export_program(
     config: ExportConfig = DEFAULT,
     *,
     task: str | None = None,
-    pictures: tuple[Pictures, str] | None = None,
+    pictures: Pictures | None = None,
     tolerance: float | None = None,
     check: bool = True,
     overwrite: bool = False,
@@ -88,7 +87,7 @@ def export_program(
         out: the file to write; its name ends in `.onnx` or `.pt2`.
         config: format, precision, inputs, sizes; see `ExportConfig`.
         task: for released files of encoder and head together, see `find_exportable`.
-        pictures: real images for the check, and their description; None: drawn pictures.
+        pictures: images for the check, of which each batch takes the next ones; None: drawn pictures.
         tolerance: largest allowed difference from eager fp32; None: the default in `TOLERANCES`.
         check: run the file, and compare.
         overwrite: replace an existing file.
@@ -125,8 +124,7 @@ def export_program(
             finished = folder / out.name
             FORMATS[config.format].write(made, record, finished)
             if check:
-                chosen, about = pictures or (generated_pictures, "drawn pictures")
-                given = cases(network, _sizes(network, config), chosen, about)
+                given = cases(network, _sizes(network, config), pictures or drawn_pictures())
                 record = _checked(network, lowered, config, record, finished, given, limit, say)
                 _remove(finished)
                 FORMATS[config.format].write(made, record, finished)
