@@ -56,8 +56,10 @@ def forgetful() -> str:
 
 def test_a_program_is_written_checked_and_run(tmp_path: Path) -> None:
     out, said = tmp_path / "made" / "encoder.pt2", []
+    out.parent.mkdir()
+    (out.parent / "encoder.pt2.data").touch()  # not of this format
     record = export_program(ENCODER, out, FIXED, say=said.append)
-    assert [path.name for path in out.parent.iterdir()] == ["encoder.pt2"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["encoder.pt2", "encoder.pt2.data"]
     program = open_program(out)
     assert program.record == record and record.inputs[0].axes == (2, 3, 28, 42)
     assert (record.source, record.licence, record.patch_size) == (ENCODER, "none (random weights)", 14)
@@ -109,12 +111,14 @@ def test_what_an_exporter_cannot_do_is_said_as_it_began(
         ("a.pt2", {"format": "onnx"}, r"must end in \.onnx .*, or choose --format torch-export or aoti"),
         ("a.bin", {"format": "onnx"}, r"must end in \.onnx for the format onnx$"),
         ("folder.pt2", {"format": "aoti"}, "is a folder"),
+        ("large.onnx", {"format": "onnx"}, r"large\.onnx\.data: exists already"),
     ],
 )
 def test_places_that_do_not_do_are_refused_before_anything_is_loaded(
     tmp_path: Path, out: str, options: dict, problem: str
 ) -> None:
     (tmp_path / "folder.pt2").mkdir()
+    (tmp_path / "large.onnx.data").touch()
     with pytest.raises(ConfigError, match=problem):
         export_program("no such encoder", tmp_path / out, ExportConfig(**options))
 

@@ -129,7 +129,7 @@ def export_program(
                 _remove(finished)
                 FORMATS[config.format].write(made, record, finished)
             _remove(out)  # with overwrite; also removes the older file's separate weights
-            for part in (_beside(finished), finished):  # the file itself comes last
+            for part in _parts(finished):
                 if part.exists():
                     part.replace(out.parent / part.name)
     except OSError as error:
@@ -145,19 +145,21 @@ def _refuse_place(out: Path, config: ExportConfig, overwrite: bool) -> None:
         raise ConfigError(f"{out}: must end in {suffix} for the format {config.format}{hint}")
     if out.is_dir():
         raise ConfigError(f"{out} is a folder: name a file")
-    if out.exists() and not overwrite:
+    there = [part for part in _parts(out) if part.exists()]
+    if there and not overwrite:
         raise ConfigError(
-            f"{out}: exists already. Name another file, or replace it: overwrite=True (--overwrite)"
+            f"{there[-1]}: exists already. Name another file, or replace it: overwrite=True (--overwrite)"
         )
 
 
-def _beside(path: Path) -> Path:
-    """Path of the separate file with the weights of a large ONNX model."""
-    return path.with_name(f"{path.name}.data")
+def _parts(path: Path) -> list[Path]:
+    """The paths of an export: of an ONNX file also the separate weights of a large model, before the file itself."""
+    beside = path.with_name(f"{path.name}.data")
+    return [beside, path] if path.suffix.lower() == SUFFIX["onnx"] else [path]
 
 
 def _remove(path: Path) -> None:
-    for part in (path, _beside(path)):
+    for part in reversed(_parts(path)):
         part.unlink(missing_ok=True)
 
 
