@@ -1,6 +1,7 @@
 """Exported files beside eager PyTorch: the same inputs for all, and memory of a process of its own."""
 
 import json
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from codistill.bench.export import peak_of
 from codistill.cli import main
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.export import export_program
+from codistill.programs.record import Port, ProgramRecord
 
 ENCODER = "random:vit_tiny,dim=24,depth=1,num_heads=2,image_size=28"
 
@@ -40,6 +42,38 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path, capsys: pytest.CaptureF
     assert "must be positive" in capsys.readouterr().err
     assert main(["bench", "export", str(tmp_path / "none.onnx")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_files_of_several_networks_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of another encoder, task or output; other precisions are what is compared."""
+    port = Port(name="images", axes=("batch", 3, "rows*14", "columns*14"))
+    about = {
+        "kind": "encoder",
+        "source": "e",
+        "name": "e",
+        "licence": "",
+        "patch_size": 14,
+        "fingerprint": "1",
+    }
+    one = ProgramRecord(**about, format="onnx", precision="fp32", inputs=(port,), outputs=(port,))
+    records = {
+        "one": replace(one, choices={"precision": "fp32", "norm": True}),
+        "int8": replace(one, choices={"precision": "int8", "norm": True}),
+        "other": replace(one, fingerprint="2", choices={"precision": "fp32", "norm": True}),
+        "task": replace(one, kind="depth", choices={"precision": "fp32", "norm": True}),
+        "raw": replace(one, choices={"precision": "fp32", "norm": False}),
+    }
+    monkeypatch.setattr("codistill.bench.export.open_program", lambda path: Opened(records[path.name]))
+    for name in ("other", "task", "raw"):
+        assert main(["bench", "export", "one", "int8", name]) == 2
+        assert f"{name} is not of the network of one" in capsys.readouterr().err
+
+
+@dataclass
+class Opened:
+    record: ProgramRecord
 
 
 def _call_with(megabytes: int) -> partial:

@@ -79,10 +79,17 @@ def bench_export(
         memory: also measure memory, in a separate process for each.
 
     Raises:
-        ConfigError: if files have other inputs than the first.
+        ConfigError: if files are not of one network.
     """
     programs = [open_program(path) for path in files]
-    network = original_of(programs[0].record)
+    record = programs[0].record
+    for path, program in zip(files, programs, strict=True):
+        if _compared(program.record) != _compared(record):
+            raise ConfigError(
+                f"{path} is not of the network of {files[0]}, or has other inputs or outputs: compare files that were "
+                f"exported with the same options, except {', '.join('--' + name for name in _FREE)}"
+            )
+    network = original_of(record)
     inputs = inputs_of(network, size, batch)
     contenders: list[tuple[ProgramSpeed, Call]] = []
 
@@ -92,7 +99,6 @@ def bench_export(
         speed = ProgramSpeed(**about, peak_bytes=peak_of(load) if memory else 0)  # type: ignore[arg-type]
         contenders.append((speed, call))
 
-    record, first = programs[0].record, files[0]
     if against is not None:
         shape = next(iter(inputs.values())).shape
         loading = partial(other_call, against, batch, (shape[-2], shape[-1]))
@@ -103,8 +109,6 @@ def bench_export(
         loading = partial(eager_call, record, size, batch, True)
         add(loading(), loading, runtime="torch.compile", precision="fp32")
     for path, program in zip(files, programs, strict=True):
-        if [port.name for port in program.record.inputs] != [port.name for port in record.inputs]:
-            raise ConfigError(f"{path} takes other inputs than {first}: compare files of one network")
         for kind in (type(program), *_others(path)):
             opened = program if kind is type(program) else OpenvinoProgram(path)
             loading = partial(program_call, kind, path, inputs)
@@ -116,6 +120,15 @@ def bench_export(
         replace(speed, seconds=one.best.wall, cpu_seconds=one.best.cpu)
         for (speed, _), one in zip(contenders, timed, strict=True)
     ]
+
+
+_FREE = ("format", "precision", "size", "batch")
+"""Options of an export in which files of one network may differ."""
+
+
+def _compared(record: ProgramRecord) -> tuple[object, ...]:
+    """What is equal in the records of files of one network."""
+    return record.kind, record.fingerprint, {k: v for k, v in record.choices.items() if k not in _FREE}
 
 
 def _others(path: Path) -> list[type[Program]]:
