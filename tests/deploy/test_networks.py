@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from torch import Tensor
 from torch.nn.functional import softmax
 
 from codistill.deploy.config import ExportConfig
-from codistill.deploy.exportable import Exportable, Sizes
+from codistill.deploy.exportable import Exportable, Sizes, about_encoder
 from codistill.deploy.pictures import drawn_pictures, photographs
 from codistill.deploy.subject import find_exportable, original_of
 from codistill.encoders.load import load_encoder
+from codistill.encoders.onnx import OnnxEncoder
 from codistill.errors import CheckpointError, ConfigError
 from codistill.imaging.normalize import normalized
 from codistill.programs.record import ProgramRecord
@@ -199,6 +201,19 @@ def test_options_that_do_not_apply_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
         find_exportable(str(heads.get(what, ENCODER)), ExportConfig(**options))
+
+
+def test_what_has_no_weights_of_its_own_is_refused() -> None:
+    """An exported file, weights folded into a precision, nothing at all."""
+    exported = OnnxEncoder.__new__(OnnxEncoder)
+    torch.nn.Module.__init__(exported)
+    exported.program = SimpleNamespace(path=Path("a.onnx"))  # type: ignore[assignment]
+    with pytest.raises(ConfigError, match=r"a\.onnx: is an exported file itself"):
+        about_encoder(exported, "encoder", "a.onnx")
+    with pytest.raises(ConfigError, match="with precision=bf16 is not exported"):
+        find_exportable(f"{ENCODER},precision=bf16", ExportConfig())
+    with pytest.raises(ConfigError, match="nothing to export was named"):
+        find_exportable(" ", ExportConfig())
 
 
 def test_bodies_that_onnx_cannot_pose_are_refused(
