@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from codistill.deploy.check import Case, Differences, cases, compare, sizes_to_check
+from codistill.deploy.check import Case, Differences, cases, compare, finite, sizes_to_check
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.exportable import Sizes
 from codistill.deploy.pictures import Pictures
+from codistill.errors import DataError
 
 
 def test_differences_are_relative_to_the_outputs_root_mean_square() -> None:
@@ -49,6 +50,14 @@ def test_every_output_has_its_own_differences() -> None:
         lambda i: {"p": i["x"], "q": 1.5 * i["x"]}, lambda i: {"p": i["x"], "q": i["x"]}, ["p", "q"], cases
     )
     assert [(check.output, check.largest) for check in checks] == [("p", 0.0), ("q", 0.5)]
+
+
+def test_a_network_without_finite_outputs_cannot_pass() -> None:
+    """NaN would differ by nothing from NaN."""
+    run = finite(lambda inputs: {"p": inputs["x"], "q": torch.tensor([True])})
+    assert compare(run, run, ["p", "q"], [Case("a", {"x": torch.ones(2)})])[0].largest == 0.0
+    with pytest.raises(DataError, match=r"^p of eager PyTorch are not finite"):
+        compare(run, run, ["p", "q"], [Case("a", {"x": torch.tensor([1.0, math.nan])})])
 
 
 def test_sizes_are_rectangles_and_the_native_square() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.exportable import Exportable, Sizes
 from codistill.deploy.pictures import Pictures
+from codistill.errors import DataError
 from codistill.nn.seeded import seeded
 from codistill.programs.record import Check, PrecisionName
 
@@ -105,6 +106,26 @@ def eager(network: Exportable) -> Run:
         return {port.name: tensor for port, tensor in zip(network.outputs, found, strict=True)}
 
     return run
+
+
+def finite(run: Run) -> Run:
+    """The same function for outputs that must be finite, since NaN would equal NaN in every comparison.
+
+    Raises:
+        DataError: (when called) if one of them is not.
+    """
+
+    def checked(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        outputs = run(inputs)
+        bad = [name for name, tensor in outputs.items() if not tensor.isfinite().all()]
+        if bad:
+            raise DataError(
+                f"{', '.join(bad)} of eager PyTorch are not finite (NaN or infinite): the weights are damaged, or "
+                "overflow. Take the file again from where it came from, or an earlier checkpoint"
+            )
+        return outputs
+
+    return checked
 
 
 def compare(found: Run, wanted: Run, names: Sequence[str], given: Iterable[Case]) -> tuple[Check, ...]:

@@ -22,6 +22,7 @@ from codistill.deploy.check import (
     cases,
     compare,
     eager,
+    finite,
     measure,
     sizes_to_check,
 )
@@ -233,9 +234,10 @@ def _checked(
 
     Raises:
         PartingError: if a difference exceeds the tolerance.
+        DataError: if the network's own outputs are not finite.
     """
     say(f"checking on {len(given)} batches: {', '.join(case.about for case in given)}")
-    run, wanted, names = _runner(path), eager(network), [port.name for port in record.outputs]
+    run, wanted, names = _runner(path), finite(eager(network)), [port.name for port in record.outputs]
     checks = compare(run, wanted, names, given)
     bad = [check for check in checks if not measure(check, config.precision) <= limit]
     if bad:
