@@ -66,6 +66,8 @@ def test_sizes_are_rectangles_and_the_native_square() -> None:
     assert {s.batch for s in sizes} == {1, 2}
     fixed = sizes_to_check(ExportConfig(size=(28, 42), batch=4), 14, 518)
     assert [(s.batch, s.rows, s.columns) for s in fixed] == [(4, 2, 3)]
+    half_open = sizes_to_check(ExportConfig(size=(28, 42)), 14, 518)
+    assert [(s.batch, s.rows, s.columns) for s in half_open] == [(1, 2, 3), (2, 2, 3)]
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(9, [0, 1, 2, 3]), (3, [0, 1, 2, 0])])

@@ -66,12 +66,12 @@ def _ratio(difference: float, scale: float) -> float:
 def sizes_to_check(config: ExportConfig, patch_size: int, native: int | None, least: int = 1) -> list[Sizes]:
     """Sizes of the cases: wide, tall, and the native square, for which position embeddings are not resized.
 
-    There is only one size if the export fixes it.
+    There is only one size if the export fixes it, with one image and with two if their number is open.
     """
     batches = (1, 2, 3) if config.batch is None else (config.batch,) * 3
     if config.size is not None:
         rows, columns = (side // patch_size for side in config.size)
-        grids = [(rows, columns)]
+        grids = [(rows, columns)] * (2 if config.batch is None else 1)
     else:
         side = (native or 16 * patch_size) // patch_size
         grids = [(max(least, 6), 9), (11, max(least, 4)), (side, side)]
