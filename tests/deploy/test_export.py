@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 import torch
 from deploy_toys import ENCODER
+from rich.console import Console
 from torch import Tensor, nn
 
 from codistill.cli import main
+from codistill.commands.export import _show as show_record
+from codistill.commands.inspect_program import describe_program
+from codistill.commands.inspect_tables import show
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.export import PartingError, export_program
 from codistill.deploy.write_onnx import OPSET
@@ -20,6 +24,7 @@ from codistill.encoders.registry import REGISTERED, FunctionEncoder, register_en
 from codistill.errors import ConfigError
 from codistill.programs.opening import open_program
 from codistill.programs.openvino_file import OpenvinoProgram
+from codistill.programs.record import Check, Port, ProgramRecord
 from codistill.student.load import load_student
 from codistill.types import EncoderSpec
 
@@ -162,6 +167,24 @@ def test_the_command_says_what_came_of_it(tmp_path: Path, capsys: pytest.Capture
     assert "would have no effect with --no-check" in capsys.readouterr().err
     assert main(["export", ENCODER, "--out", str(out), "--format", "folder"]) == 2
     assert "codistill convert" in capsys.readouterr().err
+
+
+def test_numbers_stay_whole_on_a_narrow_screen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of long names and many axes, which wrap: 1.4e-… would not say a number."""
+    monkeypatch.setenv("COLUMNS", "80")
+    axes = ("batch", "rows*14", "columns*14", 24)
+    port = Port(name="descriptor_confidence1", axes=axes)
+    about = {"kind": "two-view", "source": "e", "name": "e", "licence": "", "patch_size": 14}
+    checks = (Check(output=port.name, largest=1.4e-5, mean=6.6e-7),)
+    files = {"format": "onnx", "precision": "fp32", "tolerance": 1e-3}
+    record = ProgramRecord(**about, **files, inputs=(), outputs=(port,), checks=checks)
+    monkeypatch.setattr("codistill.commands.inspect_program.RECORDS", {".onnx": lambda path: record})
+    show_record(record)
+    show(describe_program(Path("e.onnx")), Console())
+    shown = capsys.readouterr().out
+    assert shown.count("1.4e-05  6.6e-07") == 2 and shown.count("descriptor_confidence1 ") == 2
 
 
 def operators(model: Any) -> set[str]:

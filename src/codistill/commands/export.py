@@ -63,7 +63,7 @@ def _show(record: ProgramRecord) -> None:
     console.print(f"{record.kind} {record.name}, licence: {record.licence}", highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", "tensor", "axes", "type", "largest", "mean"):
-        table.add_column(title, no_wrap=True)
+        table.add_column(title, no_wrap=title != "axes")
     found = {check.output: check for check in record.checks}
     for kind, ports in (("in", record.inputs), ("out", record.outputs)):
         for port in ports:
