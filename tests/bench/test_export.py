@@ -22,11 +22,13 @@ def test_every_way_has_its_row(
 ) -> None:
     monkeypatch.setattr("codistill.bench.export.peak_of", lambda load: len(load.args))
     file, told = tmp_path / "e.pt2", tmp_path / "e.json"
-    export_program(ENCODER, file, ExportConfig(format="torch-export", size=(28, 28), batch=2), check=False)
+    config = ExportConfig(format="torch-export", size=(28, 28), batch=2, takes="pixels")
+    export_program(ENCODER, file, config, check=False)
     other = "random:vit_tiny,dim=24,depth=2,num_heads=2"
     words = [str(file), "--batch", "2", "--rounds", "2", "--against", other, "--json", str(told)]
     assert main(["bench", "export", *words]) == 0
-    assert "torch.export" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "torch.export" in shown and "batches of 2 at 28x28 px" in shown  # the file's own size
     numbers = json.loads(told.read_text())
     runtimes = [program["runtime"] for program in numbers["programs"]]
     assert runtimes == [f"eager PyTorch, {other}", "eager PyTorch", "torch.export"]
@@ -34,7 +36,9 @@ def test_every_way_has_its_row(
     assert [program["peak_bytes"] for program in numbers["programs"]] == [3, 4, 3]
     assert main(["bench", "export", *words, "--no-memory"]) == 0
     assert json.loads(told.read_text())["programs"][0]["peak_bytes"] == 0
-    assert numbers["programs"][2]["file_bytes"] == file.stat().st_size
+    assert numbers["programs"][2]["file_bytes"] == file.stat().st_size and numbers["size"] == [28, 28]
+    assert main(["bench", "export", *words, "--size", "42"]) == 2
+    assert "--size 42 would have no effect: the size is fixed, 28x28" in capsys.readouterr().err
 
 
 def test_what_cannot_be_compared_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

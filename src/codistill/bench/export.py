@@ -50,10 +50,30 @@ class ProgramSpeed:
     peak_bytes: int = 0
 
 
-def inputs_of(network: Exportable, size: int, batch: int) -> dict[str, Tensor]:
-    """Inputs of a network from pictures of a square size, rounded to whole patches."""
+Shape = tuple[int, int]
+"""Rows and columns of images in pixels."""
+
+SIDE = 224
+"""Default side of images whose size is open."""
+
+
+def shape_of(network: Exportable, size: int | None) -> Shape:
+    """The size at which a network is measured: its fixed one, or a square of about `size` in whole patches.
+
+    Raises:
+        ConfigError: if a network with a fixed size is to be measured at another one.
+    """
+    if (fixed := network.fixed_size) is not None:
+        if size is not None and fixed != (size, size):
+            raise ConfigError(f"--size {size} would have no effect: the size is fixed, {fixed[0]}x{fixed[1]}")
+        return fixed
     patch = network.about.patch_size
-    rows, columns = network.fixed_size or (max(1, round(size / patch)) * patch,) * 2
+    return (max(1, round((SIDE if size is None else size) / patch)) * patch,) * 2
+
+
+def inputs_of(network: Exportable, shape: Shape, batch: int) -> dict[str, Tensor]:
+    """Inputs of a network from pictures."""
+    patch, (rows, columns) = network.about.patch_size, shape
     sizes = Sizes(batch=batch, rows=rows // patch, columns=columns // patch)
     return network.example(sizes, drawn_pictures().batch(range(batch), rows, columns))
 
@@ -61,25 +81,28 @@ def inputs_of(network: Exportable, size: int, batch: int) -> dict[str, Tensor]:
 def bench_export(
     files: list[Path],
     *,
-    size: int,
+    size: int | None,
     batch: int,
     rounds: int,
     compiled: bool,
     against: str | None,
     memory: bool,
-) -> list[ProgramSpeed]:
+) -> tuple[Shape, list[ProgramSpeed]]:
     """Measure exported files, and the network of the first one in eager PyTorch.
 
     Args:
         files: files of one network, in any formats.
-        size, batch: size and number of the images; files with fixed sizes must agree with them.
+        size, batch: size (see `shape_of`) and number of the images; files with fixed sizes must agree with them.
         rounds: number of passes, of which the fastest counts.
         compiled: also measure the network under torch.compile.
         against: another encoder, measured in eager PyTorch on images of the same size; None for none.
         memory: also measure memory, in a separate process for each.
 
     Raises:
-        ConfigError: if files are not of one network.
+        ConfigError: if files are not of one network, or their size is another fixed one.
+
+    Returns:
+        The size of the images, and the measurements.
     """
     programs = [open_program(path) for path in files]
     record = programs[0].record
@@ -90,7 +113,8 @@ def bench_export(
                 f"exported with the same options, except {', '.join('--' + name for name in _FREE)}"
             )
     network = original_of(record)
-    inputs = inputs_of(network, size, batch)
+    shape = shape_of(network, size)
+    inputs = inputs_of(network, shape, batch)
     contenders: list[tuple[ProgramSpeed, Call]] = []
 
     def add(call: Call, load: Callable[[], Call], **about: object) -> None:
@@ -100,13 +124,12 @@ def bench_export(
         contenders.append((speed, call))
 
     if against is not None:
-        shape = next(iter(inputs.values())).shape
-        loading = partial(other_call, against, batch, (shape[-2], shape[-1]))
+        loading = partial(other_call, against, batch, shape)
         add(loading(), loading, runtime=f"eager PyTorch, {against}", precision="fp32")
-    loading = partial(eager_call, record, size, batch, False)
+    loading = partial(eager_call, record, shape, batch, False)
     add(loading(), loading, runtime="eager PyTorch", precision="fp32")
     if compiled:
-        loading = partial(eager_call, record, size, batch, True)
+        loading = partial(eager_call, record, shape, batch, True)
         add(loading(), loading, runtime="torch.compile", precision="fp32")
     for path, program in zip(files, programs, strict=True):
         for kind in (type(program), *_others(path)):
@@ -116,7 +139,7 @@ def bench_export(
             add(partial(opened, **inputs), loading, file_bytes=path.stat().st_size, **about)
     timed = [Timed(call) for _, call in contenders]
     take_turns(rounds, *(one.measure for one in timed))
-    return [
+    return shape, [
         replace(speed, seconds=one.best.wall, cpu_seconds=one.best.cpu)
         for (speed, _), one in zip(contenders, timed, strict=True)
     ]
@@ -144,16 +167,16 @@ def _others(path: Path) -> list[type[Program]]:
     return [OpenvinoProgram]
 
 
-def eager_call(record: ProgramRecord, size: int, batch: int, compiled: bool) -> Call:
+def eager_call(record: ProgramRecord, shape: Shape, batch: int, compiled: bool) -> Call:
     """A pass of the original network in PyTorch."""
     network = original_of(record)
-    inputs = inputs_of(network, size, batch)
+    inputs = inputs_of(network, shape, batch)
     if compiled:
         network.compile()
     return partial(eager(network), inputs)
 
 
-def other_call(encoder: str, batch: int, shape: tuple[int, int]) -> Call:
+def other_call(encoder: str, batch: int, shape: Shape) -> Call:
     """A pass of any encoder on noise images."""
     from codistill.encoders.load import load_encoder
 
