@@ -116,6 +116,8 @@ def test_a_dense_head_alone_takes_a_map_per_level(heads: dict[str, Path]) -> Non
         alone = find_exportable(str(heads[task]), ExportConfig(takes="tokens"))
         whole = find_exportable(str(heads[task]), ExportConfig())
         assert [port.name for port in alone.inputs] == names
+        said = "after block 0, after the final norm" if task == "segmentation" else "after the last block"
+        assert said in alone.inputs[0].meaning
         for mine, theirs in zip(outputs(alone).values(), outputs(whole).values(), strict=True):
             torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 
