@@ -175,14 +175,16 @@ def test_numbers_stay_whole_on_a_narrow_screen(
     """Of long names and many axes, which wrap: 1.4e-… would not say a number."""
     monkeypatch.setenv("COLUMNS", "80")
     axes = ("batch", "rows*14", "columns*14", 24)
-    port = Port(name="descriptor_confidence1", axes=axes)
+    port = Port(name="descriptor_confidence1", axes=axes, meaning="of the descriptors")
     about = {"kind": "two-view", "source": "e", "name": "e", "licence": "", "patch_size": 14}
     checks = (Check(output=port.name, largest=1.4e-5, mean=6.6e-7),)
     files = {"format": "onnx", "precision": "fp32", "tolerance": 1e-3}
     record = ProgramRecord(**about, **files, inputs=(), outputs=(port,), checks=checks)
     monkeypatch.setattr("codistill.commands.inspect_program.RECORDS", {".onnx": lambda path: record})
     show_record(record)
-    show(describe_program(Path("e.onnx")), Console())
+    described = describe_program(Path("e.onnx"))
+    assert described["tensors"][0]["meaning"] == "of the descriptors"  # --json says it
+    show(described, Console())
     shown = capsys.readouterr().out
     assert shown.count("1.4e-05  6.6e-07") == 2 and shown.count("descriptor_confidence1 ") == 2
 

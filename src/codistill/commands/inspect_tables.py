@@ -14,6 +14,7 @@ NOT_IN_TABLES = {
     "known weights": ("url", "sha256", "also called"),
     "published encoders, by timm": ("encoder", "homepage", "tokens.cls"),
     "teachers": ("encoder", "patch_size"),
+    "tensors": ("meaning",),
 }
 """Entries that only --json prints."""
 
