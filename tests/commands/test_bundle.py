@@ -189,12 +189,15 @@ def test_a_head_with_wrong_scores_leaves_the_model_as_it_was(
         assert {path: path.read_bytes() for path in moved.rglob("*") if path.is_file()} == before
 
 
-def test_a_size_is_positive_and_of_a_new_model(
+def test_a_new_model_has_a_positive_size_and_a_text(
     moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = ["bundle", "toy", "--out", str(tmp_path / "again"), "--about", "x", "--size", "0"]
     assert main(again) == 2
     assert "--size must be 1 or more; got 0" in capsys.readouterr().err
+    (tmp_path / "empty.md").write_text("\n")
+    assert main([*again[:4], "--about", f"@{tmp_path / 'empty.md'}"]) == 2
+    assert "a model needs --out DIR and --about TEXT" in capsys.readouterr().err
     assert main(["bundle", str(moved), "--head", "h", "--size", "56"]) == 2
     assert "--size would have no effect with --head" in capsys.readouterr().err
 

@@ -1,12 +1,17 @@
 """Differences of two networks' outputs, and on which inputs they are looked for."""
 
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from codistill.deploy.check import Case, Differences, compare, sizes_to_check
+from codistill.deploy.check import Case, Differences, cases, compare, finite, sizes_to_check
 from codistill.deploy.config import ExportConfig
+from codistill.deploy.exportable import Sizes
+from codistill.deploy.pictures import Pictures
+from codistill.errors import DataError
 
 
 def test_differences_are_relative_to_the_outputs_root_mean_square() -> None:
@@ -47,9 +52,31 @@ def test_every_output_has_its_own_differences() -> None:
     assert [(check.output, check.largest) for check in checks] == [("p", 0.0), ("q", 0.5)]
 
 
+def test_a_network_without_finite_outputs_cannot_pass() -> None:
+    """NaN would differ by nothing from NaN."""
+    run = finite(lambda inputs: {"p": inputs["x"], "q": torch.tensor([True])})
+    assert compare(run, run, ["p", "q"], [Case("a", {"x": torch.ones(2)})])[0].largest == 0.0
+    with pytest.raises(DataError, match=r"^p of eager PyTorch are not finite"):
+        compare(run, run, ["p", "q"], [Case("a", {"x": torch.tensor([1.0, math.nan])})])
+
+
 def test_sizes_are_rectangles_and_the_native_square() -> None:
     sizes = sizes_to_check(ExportConfig(), 14, 518)
     assert len({(s.rows, s.columns) for s in sizes}) == 3 and (sizes[-1].rows, sizes[-1].columns) == (37, 37)
     assert {s.batch for s in sizes} == {1, 2}
     fixed = sizes_to_check(ExportConfig(size=(28, 42), batch=4), 14, 518)
     assert [(s.batch, s.rows, s.columns) for s in fixed] == [(4, 2, 3)]
+    half_open = sizes_to_check(ExportConfig(size=(28, 42)), 14, 518)
+    assert [(s.batch, s.rows, s.columns) for s in half_open] == [(1, 2, 3), (2, 2, 3)]
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(9, [0, 1, 2, 3]), (3, [0, 1, 2, 0])])
+def test_every_batch_is_of_the_next_pictures(count: int, wanted: list[int]) -> None:
+    """As many as the text says."""
+    network = SimpleNamespace(about=SimpleNamespace(patch_size=2), example=lambda size, images: {"x": images})
+    pictures = Pictures("of the spots", count, lambda number: np.full((5, 4, 3), number, np.uint8))
+    sizes = [Sizes(batch=batch, rows=2, columns=3) for batch in (1, 2, 1)]
+    of_pictures = [case for case in cases(network, sizes, pictures) if "spots" in case.about]
+    seen = [int(image[0, 0, 0]) for case in of_pictures for image in case.inputs["x"]]
+    assert seen == wanted
+    assert of_pictures[1].about == f"{len(set(wanted))} of the spots, 2 of 4x6"

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 import torch
 from deploy_toys import ENCODER
+from rich.console import Console
 from torch import Tensor, nn
 
 from codistill.cli import main
+from codistill.commands.export import _show as show_record
+from codistill.commands.inspect_program import describe_program
+from codistill.commands.inspect_tables import show
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.export import PartingError, export_program
 from codistill.deploy.write_onnx import OPSET
@@ -20,6 +24,7 @@ from codistill.encoders.registry import REGISTERED, FunctionEncoder, register_en
 from codistill.errors import ConfigError
 from codistill.programs.opening import open_program
 from codistill.programs.openvino_file import OpenvinoProgram
+from codistill.programs.record import Check, Port, ProgramRecord
 from codistill.student.load import load_student
 from codistill.types import EncoderSpec
 
@@ -56,8 +61,10 @@ def forgetful() -> str:
 
 def test_a_program_is_written_checked_and_run(tmp_path: Path) -> None:
     out, said = tmp_path / "made" / "encoder.pt2", []
+    out.parent.mkdir()
+    (out.parent / "encoder.pt2.data").touch()  # not of this format
     record = export_program(ENCODER, out, FIXED, say=said.append)
-    assert [path.name for path in out.parent.iterdir()] == ["encoder.pt2"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["encoder.pt2", "encoder.pt2.data"]
     program = open_program(out)
     assert program.record == record and record.inputs[0].axes == (2, 3, 28, 42)
     assert (record.source, record.licence, record.patch_size) == (ENCODER, "none (random weights)", 14)
@@ -109,12 +116,14 @@ def test_what_an_exporter_cannot_do_is_said_as_it_began(
         ("a.pt2", {"format": "onnx"}, r"must end in \.onnx .*, or choose --format torch-export or aoti"),
         ("a.bin", {"format": "onnx"}, r"must end in \.onnx for the format onnx$"),
         ("folder.pt2", {"format": "aoti"}, "is a folder"),
+        ("large.onnx", {"format": "onnx"}, r"large\.onnx\.data: exists already"),
     ],
 )
 def test_places_that_do_not_do_are_refused_before_anything_is_loaded(
     tmp_path: Path, out: str, options: dict, problem: str
 ) -> None:
     (tmp_path / "folder.pt2").mkdir()
+    (tmp_path / "large.onnx.data").touch()
     with pytest.raises(ConfigError, match=problem):
         export_program("no such encoder", tmp_path / out, ExportConfig(**options))
 
@@ -158,6 +167,26 @@ def test_the_command_says_what_came_of_it(tmp_path: Path, capsys: pytest.Capture
     assert "would have no effect with --no-check" in capsys.readouterr().err
     assert main(["export", ENCODER, "--out", str(out), "--format", "folder"]) == 2
     assert "codistill convert" in capsys.readouterr().err
+
+
+def test_numbers_stay_whole_on_a_narrow_screen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of long names and many axes, which wrap: 1.4e-… would not say a number."""
+    monkeypatch.setenv("COLUMNS", "80")
+    axes = ("batch", "rows*14", "columns*14", 24)
+    port = Port(name="descriptor_confidence1", axes=axes, meaning="of the descriptors")
+    about = {"kind": "two-view", "source": "e", "name": "e", "licence": "", "patch_size": 14}
+    checks = (Check(output=port.name, largest=1.4e-5, mean=6.6e-7),)
+    files = {"format": "onnx", "precision": "fp32", "tolerance": 1e-3}
+    record = ProgramRecord(**about, **files, inputs=(), outputs=(port,), checks=checks)
+    monkeypatch.setattr("codistill.commands.inspect_program.RECORDS", {".onnx": lambda path: record})
+    show_record(record)
+    described = describe_program(Path("e.onnx"))
+    assert described["tensors"][0]["meaning"] == "of the descriptors"  # --json says it
+    show(described, Console())
+    shown = capsys.readouterr().out
+    assert shown.count("1.4e-05  6.6e-07") == 2 and shown.count("descriptor_confidence1 ") == 2
 
 
 def operators(model: Any) -> set[str]:

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from torch import Tensor
 from torch.nn.functional import softmax
 
 from codistill.deploy.config import ExportConfig
-from codistill.deploy.exportable import Exportable, Sizes
-from codistill.deploy.pictures import generated_pictures, photographs
+from codistill.deploy.exportable import Exportable, Sizes, about_encoder
+from codistill.deploy.pictures import drawn_pictures, photographs
 from codistill.deploy.subject import find_exportable, original_of
 from codistill.encoders.load import load_encoder
+from codistill.encoders.onnx import OnnxEncoder
 from codistill.errors import CheckpointError, ConfigError
 from codistill.imaging.normalize import normalized
 from codistill.programs.record import ProgramRecord
@@ -30,7 +32,7 @@ from codistill.tasks.two_view.head import open_two_view
 from shared_files import golden
 
 SIZES = Sizes(batch=2, rows=4, columns=4)
-PICTURES = generated_pictures(2, 56, 56)
+PICTURES = drawn_pictures().batch(range(2), 56, 56)
 
 
 @torch.inference_mode()
@@ -114,6 +116,8 @@ def test_a_dense_head_alone_takes_a_map_per_level(heads: dict[str, Path]) -> Non
         alone = find_exportable(str(heads[task]), ExportConfig(takes="tokens"))
         whole = find_exportable(str(heads[task]), ExportConfig())
         assert [port.name for port in alone.inputs] == names
+        said = "after block 0, after the final norm" if task == "segmentation" else "after the last block"
+        assert said in alone.inputs[0].meaning
         for mine, theirs in zip(outputs(alone).values(), outputs(whole).values(), strict=True):
             torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 
@@ -201,6 +205,19 @@ def test_options_that_do_not_apply_are_refused(
         find_exportable(str(heads.get(what, ENCODER)), ExportConfig(**options))
 
 
+def test_what_has_no_weights_of_its_own_is_refused() -> None:
+    """An exported file, weights folded into a precision, nothing at all."""
+    exported = OnnxEncoder.__new__(OnnxEncoder)
+    torch.nn.Module.__init__(exported)
+    exported.program = SimpleNamespace(path=Path("a.onnx"))  # type: ignore[assignment]
+    with pytest.raises(ConfigError, match=r"a\.onnx: is an exported file itself"):
+        about_encoder(exported, "encoder", "a.onnx")
+    with pytest.raises(ConfigError, match="with precision=bf16 is not exported"):
+        find_exportable(f"{ENCODER},precision=bf16", ExportConfig())
+    with pytest.raises(ConfigError, match="nothing to export was named"):
+        find_exportable(" ", ExportConfig())
+
+
 def test_bodies_that_onnx_cannot_pose_are_refused(
     heads: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,8 +278,8 @@ def test_a_lower_precision_is_the_transformers_alone(heads: dict[str, Path]) -> 
 
 
 def test_pictures_repeat_and_are_resized(tmp_path: Path) -> None:
-    assert torch.equal(generated_pictures(2, 56, 56), PICTURES)
+    assert torch.equal(drawn_pictures().batch(range(16, 18), 56, 56), PICTURES)
     assert not torch.equal(PICTURES[0], PICTURES[1])
     Image.fromarray(np.full((20, 30, 3), 7, np.uint8)).save(tmp_path / "a.png")
-    made = photographs([tmp_path / "a.png"])(3, 28, 42)
+    made = photographs([tmp_path / "a.png"]).batch(range(3), 28, 42)
     assert made.shape == (3, 28, 42, 3) and made.dtype == torch.uint8 and (made == 7).all()

@@ -90,6 +90,14 @@ def test_other_files_are_recognized(tmp_path, content: bytes, said: str) -> None
         read_checkpoint(tmp_path / "weights.pth")
 
 
+def test_a_pytorch_program_is_not_called_damaged(tmp_path) -> None:
+    path = tmp_path / "encoder.pt2"
+    program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+    torch.export.save(program, str(path))
+    with pytest.raises(CheckpointError, match=r"encoder\.pt2: is a PyTorch program, not weights"):
+        read_checkpoint(path)
+
+
 def test_missing_files_folders_and_other_archives(tmp_path) -> None:
     with pytest.raises(CheckpointError, match=r"absent\.pth: no such file"):
         read_checkpoint(tmp_path / "absent.pth")

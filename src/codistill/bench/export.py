@@ -17,7 +17,7 @@ from torch import Tensor
 from codistill.bench.timing import WARM_UP, Timed, take_turns
 from codistill.deploy.check import eager
 from codistill.deploy.exportable import Exportable, Sizes
-from codistill.deploy.pictures import generated_pictures
+from codistill.deploy.pictures import drawn_pictures
 from codistill.deploy.subject import original_of
 from codistill.errors import ConfigError, MissingExtraError
 from codistill.programs.opening import open_program
@@ -50,40 +50,71 @@ class ProgramSpeed:
     peak_bytes: int = 0
 
 
-def inputs_of(network: Exportable, size: int, batch: int) -> dict[str, Tensor]:
-    """Inputs of a network from pictures of a square size, rounded to whole patches."""
+Shape = tuple[int, int]
+"""Rows and columns of images in pixels."""
+
+SIDE = 224
+"""Default side of images whose size is open."""
+
+
+def shape_of(network: Exportable, size: int | None) -> Shape:
+    """The size at which a network is measured: its fixed one, or a square of about `size` in whole patches.
+
+    Raises:
+        ConfigError: if a network with a fixed size is to be measured at another one.
+    """
+    if (fixed := network.fixed_size) is not None:
+        if size is not None and fixed != (size, size):
+            raise ConfigError(f"--size {size} would have no effect: the size is fixed, {fixed[0]}x{fixed[1]}")
+        return fixed
     patch = network.about.patch_size
-    rows, columns = network.fixed_size or (max(1, round(size / patch)) * patch,) * 2
+    return (max(1, round((SIDE if size is None else size) / patch)) * patch,) * 2
+
+
+def inputs_of(network: Exportable, shape: Shape, batch: int) -> dict[str, Tensor]:
+    """Inputs of a network from pictures."""
+    patch, (rows, columns) = network.about.patch_size, shape
     sizes = Sizes(batch=batch, rows=rows // patch, columns=columns // patch)
-    return network.example(sizes, generated_pictures(batch, rows, columns))
+    return network.example(sizes, drawn_pictures().batch(range(batch), rows, columns))
 
 
 def bench_export(
     files: list[Path],
     *,
-    size: int,
+    size: int | None,
     batch: int,
     rounds: int,
     compiled: bool,
     against: str | None,
     memory: bool,
-) -> list[ProgramSpeed]:
+) -> tuple[Shape, list[ProgramSpeed]]:
     """Measure exported files, and the network of the first one in eager PyTorch.
 
     Args:
         files: files of one network, in any formats.
-        size, batch: size and number of the images; files with fixed sizes must agree with them.
+        size, batch: size (see `shape_of`) and number of the images; files with fixed sizes must agree with them.
         rounds: number of passes, of which the fastest counts.
         compiled: also measure the network under torch.compile.
         against: another encoder, measured in eager PyTorch on images of the same size; None for none.
         memory: also measure memory, in a separate process for each.
 
     Raises:
-        ConfigError: if files have other inputs than the first.
+        ConfigError: if files are not of one network, or their size is another fixed one.
+
+    Returns:
+        The size of the images, and the measurements.
     """
     programs = [open_program(path) for path in files]
-    network = original_of(programs[0].record)
-    inputs = inputs_of(network, size, batch)
+    record = programs[0].record
+    for path, program in zip(files, programs, strict=True):
+        if _compared(program.record) != _compared(record):
+            raise ConfigError(
+                f"{path} is not of the network of {files[0]}, or has other inputs or outputs: compare files that were "
+                f"exported with the same options, except {', '.join('--' + name for name in _FREE)}"
+            )
+    network = original_of(record)
+    shape = shape_of(network, size)
+    inputs = inputs_of(network, shape, batch)
     contenders: list[tuple[ProgramSpeed, Call]] = []
 
     def add(call: Call, load: Callable[[], Call], **about: object) -> None:
@@ -92,19 +123,15 @@ def bench_export(
         speed = ProgramSpeed(**about, peak_bytes=peak_of(load) if memory else 0)  # type: ignore[arg-type]
         contenders.append((speed, call))
 
-    record, first = programs[0].record, files[0]
     if against is not None:
-        shape = next(iter(inputs.values())).shape
-        loading = partial(other_call, against, batch, (shape[-2], shape[-1]))
+        loading = partial(other_call, against, batch, shape)
         add(loading(), loading, runtime=f"eager PyTorch, {against}", precision="fp32")
-    loading = partial(eager_call, record, size, batch, False)
+    loading = partial(eager_call, record, shape, batch, False)
     add(loading(), loading, runtime="eager PyTorch", precision="fp32")
     if compiled:
-        loading = partial(eager_call, record, size, batch, True)
+        loading = partial(eager_call, record, shape, batch, True)
         add(loading(), loading, runtime="torch.compile", precision="fp32")
     for path, program in zip(files, programs, strict=True):
-        if [port.name for port in program.record.inputs] != [port.name for port in record.inputs]:
-            raise ConfigError(f"{path} takes other inputs than {first}: compare files of one network")
         for kind in (type(program), *_others(path)):
             opened = program if kind is type(program) else OpenvinoProgram(path)
             loading = partial(program_call, kind, path, inputs)
@@ -112,10 +139,19 @@ def bench_export(
             add(partial(opened, **inputs), loading, file_bytes=path.stat().st_size, **about)
     timed = [Timed(call) for _, call in contenders]
     take_turns(rounds, *(one.measure for one in timed))
-    return [
+    return shape, [
         replace(speed, seconds=one.best.wall, cpu_seconds=one.best.cpu)
         for (speed, _), one in zip(contenders, timed, strict=True)
     ]
+
+
+_FREE = ("format", "precision", "size", "batch")
+"""Options of an export in which files of one network may differ."""
+
+
+def _compared(record: ProgramRecord) -> tuple[object, ...]:
+    """What is equal in the records of files of one network."""
+    return record.kind, record.fingerprint, {k: v for k, v in record.choices.items() if k not in _FREE}
 
 
 def _others(path: Path) -> list[type[Program]]:
@@ -131,16 +167,16 @@ def _others(path: Path) -> list[type[Program]]:
     return [OpenvinoProgram]
 
 
-def eager_call(record: ProgramRecord, size: int, batch: int, compiled: bool) -> Call:
+def eager_call(record: ProgramRecord, shape: Shape, batch: int, compiled: bool) -> Call:
     """A pass of the original network in PyTorch."""
     network = original_of(record)
-    inputs = inputs_of(network, size, batch)
+    inputs = inputs_of(network, shape, batch)
     if compiled:
         network.compile()
     return partial(eager(network), inputs)
 
 
-def other_call(encoder: str, batch: int, shape: tuple[int, int]) -> Call:
+def other_call(encoder: str, batch: int, shape: Shape) -> Call:
     """A pass of any encoder on noise images."""
     from codistill.encoders.load import load_encoder
 

@@ -17,10 +17,11 @@ from codistill.files.disk import size_text
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
-    if min(arguments.size, arguments.batch, arguments.threads, arguments.rounds) < 1:
+    side = 1 if arguments.size is None else arguments.size
+    if min(side, arguments.batch, arguments.threads, arguments.rounds) < 1:
         raise ConfigError("--size, --batch, --threads and --rounds must be positive")
     prepare(arguments.threads)
-    speeds = bench_export(
+    (rows, columns), speeds = bench_export(
         [path.expanduser() for path in arguments.files],
         size=arguments.size,
         batch=arguments.batch,
@@ -30,11 +31,11 @@ def main(argv: list[str]) -> int:
         memory=arguments.memory,
     )
     console = Console()
-    console.print(f"{where(CPU)}, batches of {arguments.batch} at {arguments.size} px", highlight=False)
+    console.print(f"{where(CPU)}, batches of {arguments.batch} at {rows}x{columns} px", highlight=False)
     console.print(_table(speeds))
     numbers = {
         "machine": where(CPU),
-        "size": arguments.size,
+        "size": (rows, columns),
         "batch_size": arguments.batch,
         "rounds": arguments.rounds,
         "torch_threads": torch.get_num_threads(),

@@ -38,7 +38,8 @@ def main(argv: list[str]) -> int:
             )
         folder = bundle_heads(asked.encoder, [_head(text) for text in asked.head], command=command)
     else:
-        if asked.out is None or asked.about is None:
+        about = _text(asked.about or "")
+        if asked.out is None or not about.strip():
             raise ConfigError("a model needs --out DIR and --about TEXT (or --about @FILE)")
         if asked.size is not None and asked.size < 1:
             raise ConfigError(f"--size must be 1 or more; got {asked.size}")
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> int:
             encoder,
             asked.out,
             name=asked.out.name,
-            about=_text(asked.about),
+            about=about,
             licence=_licence(encoder, asked.licence),
             command=command,
             size=SIZE if asked.size is None else asked.size,

@@ -36,8 +36,7 @@ def main(argv: list[str]) -> int:
         check_writable(arguments.json.parent)
     pictures = None
     if arguments.images:
-        paths = [image.path for image in find_images(arguments.images)]
-        pictures = photographs(paths), f"{len(paths)} image{'s' * (len(paths) > 1)} of the user"
+        pictures = photographs([image.path for image in find_images(arguments.images)])
     console = Console(stderr=True)
     record = export_program(
         arguments.what,
@@ -64,7 +63,7 @@ def _show(record: ProgramRecord) -> None:
     console.print(f"{record.kind} {record.name}, licence: {record.licence}", highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", "tensor", "axes", "type", "largest", "mean"):
-        table.add_column(title, no_wrap=True)
+        table.add_column(title, no_wrap=title != "axes")
     found = {check.output: check for check in record.checks}
     for kind, ports in (("in", record.inputs), ("out", record.outputs)):
         for port in ports:

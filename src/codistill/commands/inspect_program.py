@@ -23,5 +23,6 @@ def describe_program(path: Path) -> dict[str, Any]:
         found = checks.get(port["name"], {})
         differences = {key: f"{found[key]:.2g}" if found else "" for key in ("largest", "mean")}
         axes = " x ".join(map(str, port["axes"]))
-        rows.append({"": kind, "tensor": port["name"], "axes": axes, "type": port["dtype"], **differences})
+        row = {"": kind, "tensor": port["name"], "axes": axes, "type": port["dtype"], **differences}
+        rows.append({**row, "meaning": port["meaning"]})
     return {**record, "tensors": rows}

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-WRAPPED = ("heads", "licence")
+WRAPPED = ("heads", "licence", "axes")
 """Columns of tables whose text may wrap."""
 
 NOT_IN_TABLES = {
@@ -14,6 +14,7 @@ NOT_IN_TABLES = {
     "known weights": ("url", "sha256", "also called"),
     "published encoders, by timm": ("encoder", "homepage", "tokens.cls"),
     "teachers": ("encoder", "patch_size"),
+    "tensors": ("meaning",),
 }
 """Entries that only --json prints."""
 
@@ -39,7 +40,7 @@ def show(description: dict[str, Any], console: Console) -> None:
 
 
 def _rows_table(title: str, rows: list[dict[str, Any]]) -> Table:
-    """Convert rows to a table with the licence as the last column; only it and the list of heads may wrap."""
+    """Convert rows to a table with the licence as the last column; only it, lists of heads and axes may wrap."""
     hidden = NOT_IN_TABLES.get(title, ())
     columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in hidden]
     columns.sort(key=lambda column: column == "licence")

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.exportable import Exportable, Sizes
+from codistill.deploy.pictures import Pictures
+from codistill.errors import DataError
 from codistill.nn.seeded import seeded
 from codistill.programs.record import Check, PrecisionName
 
 Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """Function from inputs by name to outputs by name."""
-
-Pictures = Callable[[int, int, int], Tensor]
-"""Function from a number of images, and rows and columns in pixels, to (batch, row, column, 3) uint8."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,12 @@ def _ratio(difference: float, scale: float) -> float:
 def sizes_to_check(config: ExportConfig, patch_size: int, native: int | None, least: int = 1) -> list[Sizes]:
     """Sizes of the cases: wide, tall, and the native square, for which position embeddings are not resized.
 
-    There is only one size if the export fixes it.
+    There is only one size if the export fixes it, with one image and with two if their number is open.
     """
     batches = (1, 2, 3) if config.batch is None else (config.batch,) * 3
     if config.size is not None:
         rows, columns = (side // patch_size for side in config.size)
-        grids = [(rows, columns)]
+        grids = [(rows, columns)] * (2 if config.batch is None else 1)
     else:
         side = (native or 16 * patch_size) // patch_size
         grids = [(max(least, 6), 9), (11, max(least, 4)), (side, side)]
@@ -82,16 +81,19 @@ def sizes_to_check(config: ExportConfig, patch_size: int, native: int | None, le
     return chosen
 
 
-def cases(network: Exportable, sizes: Iterable[Sizes], pictures: Pictures, about: str) -> list[Case]:
-    """Cases of every size, with random inputs and with pictures."""
-    patch, found = network.about.patch_size, []
+def cases(network: Exportable, sizes: Sequence[Sizes], pictures: Pictures) -> list[Case]:
+    """Cases of every size, with random inputs and with the next ones of the pictures."""
+    patch, found, first = network.about.patch_size, [], 0
+    used = min(pictures.count, sum(size.batch for size in sizes))
     for index, size in enumerate(sizes):
         shape = (size.batch, size.rows * patch, size.columns * patch)
         with seeded(index):
             noise = torch.randint(0, 256, (*shape, 3), dtype=torch.uint8)
         text = f"{shape[0]} of {shape[1]}x{shape[2]}"
         found.append(Case(f"noise, {text}", network.example(size, noise)))
-        found.append(Case(f"{about}, {text}", network.example(size, pictures(*shape))))
+        images = pictures.batch(range(first, first + size.batch), *shape[1:])
+        found.append(Case(f"{used} {pictures.about}, {text}", network.example(size, images)))
+        first += size.batch
     return found
 
 
@@ -104,6 +106,26 @@ def eager(network: Exportable) -> Run:
         return {port.name: tensor for port, tensor in zip(network.outputs, found, strict=True)}
 
     return run
+
+
+def finite(run: Run) -> Run:
+    """The same function for outputs that must be finite, since NaN would equal NaN in every comparison.
+
+    Raises:
+        DataError: (when called) if one of them is not.
+    """
+
+    def checked(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        outputs = run(inputs)
+        bad = [name for name, tensor in outputs.items() if not tensor.isfinite().all()]
+        if bad:
+            raise DataError(
+                f"{', '.join(bad)} of eager PyTorch are not finite (NaN or infinite): the weights are damaged, or "
+                "overflow. Take the file again from where it came from, or an earlier checkpoint"
+            )
+        return outputs
+
+    return checked
 
 
 def compare(found: Run, wanted: Run, names: Sequence[str], given: Iterable[Case]) -> tuple[Check, ...]:

@@ -18,18 +18,18 @@ from torch.export import ExportedProgram
 
 from codistill.deploy.check import (
     Case,
-    Pictures,
     Run,
     cases,
     compare,
     eager,
+    finite,
     measure,
     sizes_to_check,
 )
 from codistill.deploy.config import SUFFIX, TOLERANCES, ExportConfig, check_tolerance
 from codistill.deploy.exportable import Exportable, Sizes
 from codistill.deploy.parting import first_parting, worst_case
-from codistill.deploy.pictures import generated_pictures
+from codistill.deploy.pictures import Pictures, drawn_pictures
 from codistill.deploy.subject import find_exportable
 from codistill.deploy.trace import TRACED, trace
 from codistill.deploy.write_onnx import OPSET, onnx_model, onnx_packages, write_onnx
@@ -75,7 +75,7 @@ def export_program(
     config: ExportConfig = DEFAULT,
     *,
     task: str | None = None,
-    pictures: tuple[Pictures, str] | None = None,
+    pictures: Pictures | None = None,
     tolerance: float | None = None,
     check: bool = True,
     overwrite: bool = False,
@@ -88,7 +88,7 @@ def export_program(
         out: the file to write; its name ends in `.onnx` or `.pt2`.
         config: format, precision, inputs, sizes; see `ExportConfig`.
         task: for released files of encoder and head together, see `find_exportable`.
-        pictures: real images for the check, and their description; None: drawn pictures.
+        pictures: images for the check, of which each batch takes the next ones; None: drawn pictures.
         tolerance: largest allowed difference from eager fp32; None: the default in `TOLERANCES`.
         check: run the file, and compare.
         overwrite: replace an existing file.
@@ -125,13 +125,12 @@ def export_program(
             finished = folder / out.name
             FORMATS[config.format].write(made, record, finished)
             if check:
-                chosen, about = pictures or (generated_pictures, "drawn pictures")
-                given = cases(network, _sizes(network, config), chosen, about)
+                given = cases(network, _sizes(network, config), pictures or drawn_pictures())
                 record = _checked(network, lowered, config, record, finished, given, limit, say)
                 _remove(finished)
                 FORMATS[config.format].write(made, record, finished)
             _remove(out)  # with overwrite; also removes the older file's separate weights
-            for part in (_beside(finished), finished):  # the file itself comes last
+            for part in _parts(finished):
                 if part.exists():
                     part.replace(out.parent / part.name)
     except OSError as error:
@@ -147,19 +146,21 @@ def _refuse_place(out: Path, config: ExportConfig, overwrite: bool) -> None:
         raise ConfigError(f"{out}: must end in {suffix} for the format {config.format}{hint}")
     if out.is_dir():
         raise ConfigError(f"{out} is a folder: name a file")
-    if out.exists() and not overwrite:
+    there = [part for part in _parts(out) if part.exists()]
+    if there and not overwrite:
         raise ConfigError(
-            f"{out}: exists already. Name another file, or replace it: overwrite=True (--overwrite)"
+            f"{there[-1]}: exists already. Name another file, or replace it: overwrite=True (--overwrite)"
         )
 
 
-def _beside(path: Path) -> Path:
-    """Path of the separate file with the weights of a large ONNX model."""
-    return path.with_name(f"{path.name}.data")
+def _parts(path: Path) -> list[Path]:
+    """The paths of an export: of an ONNX file also the separate weights of a large model, before the file itself."""
+    beside = path.with_name(f"{path.name}.data")
+    return [beside, path] if path.suffix.lower() == SUFFIX["onnx"] else [path]
 
 
 def _remove(path: Path) -> None:
-    for part in (path, _beside(path)):
+    for part in reversed(_parts(path)):
         part.unlink(missing_ok=True)
 
 
@@ -233,9 +234,10 @@ def _checked(
 
     Raises:
         PartingError: if a difference exceeds the tolerance.
+        DataError: if the network's own outputs are not finite.
     """
     say(f"checking on {len(given)} batches: {', '.join(case.about for case in given)}")
-    run, wanted, names = _runner(path), eager(network), [port.name for port in record.outputs]
+    run, wanted, names = _runner(path), finite(eager(network)), [port.name for port in record.outputs]
     checks = compare(run, wanted, names, given)
     bad = [check for check in checks if not measure(check, config.precision) <= limit]
     if bad:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from codistill.deploy.config import ExportConfig, Takes
 from codistill.encoders.base import Encoder
 from codistill.encoders.fingerprint import weights_hash
+from codistill.encoders.frozen import FrozenViTEncoder
+from codistill.encoders.onnx import OnnxEncoder
 from codistill.errors import ConfigError
 from codistill.imaging.normalize import normalized
 from codistill.programs.record import FormatName, Port, PrecisionName, TokenFacts
@@ -47,7 +49,20 @@ class About:
 
 
 def about_encoder(encoder: Encoder, kind: str, source: str, **more: object) -> About:
-    """Description of an encoder's weights."""
+    """Description of an encoder's weights.
+
+    Raises:
+        ConfigError: for one that was itself exported, or folded into a precision.
+    """
+    if isinstance(encoder, OnnxEncoder):
+        raise ConfigError(
+            f"{encoder.program.path}: is an exported file itself: export the encoder that it was made from"
+        )
+    if isinstance(encoder, FrozenViTEncoder):
+        raise ConfigError(
+            f"{encoder.spec.name} with precision={encoder.precision} is not exported, because its weights are folded: "
+            "name the encoder without a precision, and choose that of the file (--precision)"
+        )
     spec = encoder.spec
     return About(
         kind=kind,

@@ -38,14 +38,24 @@ class Levels(nn.Module):
         batch, *sides = axes_of(config, self.features.patch_size)
         rows, columns = (per_patch(side, self.features.patch_size) for side in sides)
         ports = []
-        for level in range(self.count):
-            tail = f"_{level}" if self.count > 1 else ""
+        for level, block in enumerate(self.features.config.blocks):
+            tail, which = f"_{level}" if self.count > 1 else "", self._which(block)
             axes = (batch, self.features.channels, rows, columns)
-            ports.append(Port(name=f"features{tail}", axes=axes, meaning="patch tokens as a map"))
+            ports.append(Port(name=f"features{tail}", axes=axes, meaning=f"patch tokens as a map, {which}"))
             if self.cls_channels:
                 axes = (batch, self.cls_channels)
-                ports.append(Port(name=f"cls{tail}", axes=axes, meaning="class token"))
+                ports.append(Port(name=f"cls{tail}", axes=axes, meaning=f"class token, {which}"))
         return tuple(ports)
+
+    def _which(self, block: int) -> str:
+        """Which tokens of the encoder a level is, in words."""
+        config = self.features.config
+        if config.projector is not None:
+            units = ", in its own units" if config.denormalize else ""
+            return f"in the space of the teacher {config.projector}{units}"
+        depth = self.features.encoder.spec.depth
+        place = "after the last block" if block == -1 else f"after block {block % depth}"
+        return f"{place}, {'after' if config.norm else 'before'} the final norm"
 
     def forward(self, *given: Tensor) -> tuple[list[Tokens], tuple[int, int]]:
         """Levels in fp32, and rows and columns of the images in pixels."""

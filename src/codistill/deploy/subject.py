@@ -46,6 +46,8 @@ def find_exportable(what: str, config: ExportConfig, task: str | None = None) ->
         CheckpointError: if it cannot be read.
         ConfigError: for a task whose heads are not exported, or options that do not apply.
     """
+    if not what.strip():
+        raise ConfigError("nothing to export was named: give an encoder, or the folder of a fitted head")
     path = Path(what).expanduser()
     model = what.partition("/")[0]
     if model != what and not path.exists() and find_shipped(model) is not None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
 
 from codistill.deploy.exportable import Exportable, Sizes
 from codistill.programs.program import multiple_of
@@ -27,7 +28,22 @@ def trace(network: Exportable, example: Mapping[str, Tensor]) -> ExportedProgram
     shapes = tuple(_open_axes(port, symbols) for port in network.inputs)
     inputs = tuple(example[port.name] for port in network.inputs)
     with torch.no_grad():
-        return torch.export.export(network, inputs, dynamic_shapes=(shapes,), strict=False)
+        program = torch.export.export(network, inputs, dynamic_shapes=(shapes,), strict=False)
+    return _without_idle_weights(program)
+
+
+def _without_idle_weights(program: ExportedProgram) -> ExportedProgram:
+    """The same program without weights that nothing reads, which PyTorch would store: of a head alone, its encoder."""
+    inputs = program.graph_signature.input_specs
+    idle = {node.name: node for node in program.graph.nodes if node.op == "placeholder" and not node.users}
+    for spec in list(inputs):
+        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and spec.arg.name in idle:
+            program.graph.erase_node(idle[spec.arg.name])
+            inputs.remove(spec)
+            program.state_dict.pop(spec.target, None)
+            program.constants.pop(spec.target, None)  # buffers that a state dict leaves out
+    program.graph_module.recompile()
+    return program
 
 
 def _open_axes(port: Port, symbols: Mapping[str, Dim]) -> dict[int, Dim]:

@@ -3,6 +3,7 @@
 A compiled package holds machine code for this kind of processor (or GPU): export it on the machine that will run it.
 """
 
+import io
 import shutil
 from pathlib import Path
 
@@ -16,18 +17,11 @@ from codistill.programs.record import ProgramRecord
 from codistill.programs.torch_files import add_record
 
 
-def _apart(folder: Path) -> Path:
-    """Subfolder for intermediate files, so that none of them has the name of the final file."""
-    made = folder / "made"
-    made.mkdir(exist_ok=True)
-    return made
-
-
-def saved_program(program: ExportedProgram, network: Exportable, config: ExportConfig, folder: Path) -> Path:
-    """Save the program to a file in a folder, without a record."""
-    path = _apart(folder) / "program.pt2"
-    torch.export.save(program, str(path))
-    return path
+def saved_program(program: ExportedProgram, network: Exportable, config: ExportConfig, folder: Path) -> bytes:
+    """The program's file without a record, in memory: PyTorch's writer aborts the whole process on a full disk."""
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    return file.getvalue()
 
 
 def compiled_package(
@@ -41,8 +35,10 @@ def compiled_package(
     from torch._inductor import aoti_compile_and_package  # imports the compiler, which takes seconds
     from torch._inductor.exc import InvalidCxxCompiler
 
+    apart = folder / "made"  # no part has the name of the final file
+    apart.mkdir(exist_ok=True)
     try:
-        return Path(aoti_compile_and_package(program, package_path=str(_apart(folder) / "package.pt2")))
+        return Path(aoti_compile_and_package(program, package_path=str(apart / "package.pt2")))
     except InvalidCxxCompiler as error:
         raise ConfigError(
             "AOTInductor needs a C++ compiler (g++ or clang++), which was not found. Install one, or export with "
@@ -50,7 +46,10 @@ def compiled_package(
         ) from error
 
 
-def write_torch(made: Path, record: ProgramRecord, path: Path) -> None:
+def write_torch(made: Path | bytes, record: ProgramRecord, path: Path) -> None:
     """Write one of these files to its path, with its record."""
-    shutil.copyfile(made, path)
+    if isinstance(made, bytes):
+        path.write_bytes(made)
+    else:
+        shutil.copyfile(made, path)
     add_record(path, record)

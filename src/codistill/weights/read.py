@@ -10,6 +10,7 @@ import pathlib
 import pickle
 import re
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,10 +185,24 @@ def _refused(path: Path, reason: str) -> str:
     )
 
 
+def _is_program(path: Path) -> bool:
+    """Whether a file is an archive of `torch.export`, which says so in a member."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/archive_format") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def _damaged(path: Path, error: object) -> str:
     """Error text for bytes that do not parse, with the first sentence of the parser's reason."""
     if "TorchScript" in str(error):
         return f"{path}: is a TorchScript program, not weights. Save its state_dict() instead."
+    if _is_program(path):
+        return (
+            f"{path}: is a PyTorch program, not weights. Give the weights it was made from, or an .onnx file. "
+            "The program runs with codistill.programs.opening.open_program"
+        )
     lines = str(error).strip().split("\n")
     reason = re.split(r"\.? {2}\(|\. ", lines[0])[0][:200].rstrip(".") or type(error).__name__
     return (

@@ -47,7 +47,13 @@ add(
     help="the head of a model that ships (dune-tiny --task depth); two-view or people: a released file of encoder and "
     "head together",
 )
-add("--images", nargs="+", default=(), metavar="IMAGE", help="files or folders to check on (drawn pictures)")
+add(
+    "--images",
+    nargs="+",
+    default=(),
+    metavar="IMAGE",
+    help="files or folders, whose first images are those to check on (drawn pictures)",
+)
 add("--tolerance", type=float, help="of the check; fp32 0.001, fp16 0.1, bf16 0.5, int8 0.15")
 add("--no-check", dest="check", action="store_false", help="do not run the file")
 add("--overwrite", action="store_true", help="replace a file that is there already")
