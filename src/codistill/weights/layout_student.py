@@ -76,7 +76,7 @@ def read_student(
     parts = _collect(state)
     if config is None:
         stated = stated.over(heads_in_arguments(encoder, args))
-        if not _is_released(state, chunked, parts):
+        if not _is_released(state, args, chunked, parts):
             known = known_stem(state.path.stem)
             stated = stated.over(facts_in_metadata(state)).over(Stated(like=known and family_of_known(known)))
             require_facts(encoder, stated.resolved(encoder_width(encoder)))
@@ -110,13 +110,13 @@ def _encoder_tensors(state: StateDict, config: ViTConfig | NetworkConfig | None)
     return (encoder, False) if isinstance(config, NetworkConfig) else unchunked(encoder)
 
 
-def _is_released(state: StateDict, chunked: bool, parts: _Parts) -> bool:
+def _is_released(state: StateDict, args: Mapping[str, Any], chunked: bool, parts: _Parts) -> bool:
     """Whether a file is a released student, so that what its tensors do not say is known.
 
     Other encoders may be called `encoder.` too, and one of codistill's runs is described beside its file.
     """
     own = any(name.startswith("target_statistics.") for name in state.tensors)
-    return chunked or (bool(parts.projectors) and not own)
+    return chunked or "teachers" in args or (bool(parts.projectors) and not own)
 
 
 def averaged(state: StateDict) -> StateDict:
