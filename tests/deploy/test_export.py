@@ -165,6 +165,8 @@ def test_the_command_says_what_came_of_it(tmp_path: Path, capsys: pytest.Capture
     assert numbers["inputs"][0]["dtype"] == "uint8" and numbers["checks"][0]["largest"] < 1e-4
     assert main([*words, "--no-check", "--tolerance", "1"]) == 2
     assert "would have no effect with --no-check" in capsys.readouterr().err
+    assert main([*words, "--json", words[words.index("--out") + 1]]) == 2
+    assert "is the exported file itself" in capsys.readouterr().err
     assert main(["export", ENCODER, "--out", str(out), "--format", "folder"]) == 2
     assert "codistill convert" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from codistill.errors import ConfigError
 from codistill.files.disk import size_text
 from codistill.files.plain import to_plain
 from codistill.files.specs import parse_size
-from codistill.files.writing import check_writable
+from codistill.files.writing import check_file
 from codistill.programs.record import Port, ProgramRecord
 from codistill.tasks.shared.record import write_metrics
 
@@ -31,9 +31,9 @@ def main(argv: list[str]) -> int:
     if not arguments.check and (arguments.images or arguments.tolerance is not None):
         raise ConfigError("--images and --tolerance would have no effect with --no-check")
     if arguments.json:
-        if arguments.json.is_dir():
-            raise ConfigError(f"--json {arguments.json} is a folder: name a file")
-        check_writable(arguments.json.parent)
+        if arguments.json.resolve() == arguments.out.expanduser().resolve():
+            raise ConfigError(f"--json {arguments.json} is the exported file itself: name another")
+        check_file(arguments.json)
     pictures = None
     if arguments.images:
         pictures = photographs([image.path for image in find_images(arguments.images)])
