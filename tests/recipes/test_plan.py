@@ -163,6 +163,10 @@ def test_the_command_shows_its_arithmetic(capsys: pytest.CaptureFixture) -> None
     assert said["steps"] == 62_558 and said["compute_seconds"] == pytest.approx(0.1933, rel=1e-3)
     assert said["hours"] == pytest.approx(said["steps"] * said["step_seconds"] / 3600)
     assert said["dollars"] == pytest.approx(64 * said["hours"])
+    (before,) = said["hours_of_stages_before"].values()
+    total = said["hours"] + before
+    assert f"dune-vitsmall14-336 {before:.1f} h (as they ship)" in text
+    assert f"{total:.1f} h = {64 * total:,.0f} GPU hours, ${64 * total:,.0f}" in text
     for wrong in (["--tflops", "nan"], ["--price", "-1"], ["--utilization", "29"], ["--network", "inf"]):
         with pytest.raises(ConfigError, match="must be positive"):
             command.main(["unic", *wrong])

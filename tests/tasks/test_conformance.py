@@ -188,7 +188,7 @@ def test_a_head_that_is_not_finite_is_not_scored(tried: Tried, tmp_path: Path, c
     save_file(broken, tmp_path / "head" / "head.safetensors")
     argv = ["evaluate", tried.name, "--head", str(tmp_path / "head"), "--out", str(tmp_path / "out")]
     assert main([*argv, *tried.toy.score, *COMPUTING]) == 2
-    assert f"{name} holds values that are not finite" in capsys.readouterr().err.replace("\n", " ")
+    assert f"{name!r} holds values that are not finite" in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
