@@ -61,7 +61,7 @@ def test_tokens_stay_close_and_stay_without_gradient(folded: bool, monkeypatch: 
     assert isinstance(teacher.encoder, FrozenViTEncoder) is folded
 
 
-@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("folded", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_real_tokens_stay_close(folded: bool) -> None:
     if folded and not int8_is_fast():
         pytest.skip("this processor has no 8-bit products")
