@@ -68,7 +68,8 @@ def shape_of(network: Exportable, size: int | None) -> Shape:
             raise ConfigError(f"--size {size} would have no effect: the size is fixed, {fixed[0]}x{fixed[1]}")
         return fixed
     patch = network.about.patch_size
-    return (max(1, round((SIDE if size is None else size) / patch)) * patch,) * 2
+    side = max(1, round((SIDE if size is None else size) / patch)) * patch
+    return side, side
 
 
 def inputs_of(network: Exportable, shape: Shape, batch: int) -> dict[str, Tensor]:

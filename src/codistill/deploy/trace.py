@@ -40,8 +40,11 @@ def _without_idle_weights(program: ExportedProgram) -> ExportedProgram:
         if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and spec.arg.name in idle:
             program.graph.erase_node(idle[spec.arg.name])
             inputs.remove(spec)
-            program.state_dict.pop(spec.target, None)
-            program.constants.pop(spec.target, None)  # buffers that a state dict leaves out
+            for held in (
+                program.state_dict,
+                program.constants,
+            ):  # constants: buffers that a state dict leaves out
+                held.pop(spec.target or "", None)
     program.graph_module.recompile()
     return program
 

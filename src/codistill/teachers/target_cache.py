@@ -88,7 +88,7 @@ class TargetCache:
             "teacher": self._teachers[name],
             "shape": [*images.shape],
             "dtype": str(images.dtype),
-            "pixels": hashlib.sha256(pixels.view(-1).view(torch.uint8).numpy()).hexdigest(),
+            "pixels": hashlib.sha256(pixels.view(-1).view(torch.uint8).numpy().data).hexdigest(),
             "patch": student_patch,
             "views": None if views is None else _window(views, name),
             **_computed(images.device),
