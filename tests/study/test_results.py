@@ -21,7 +21,7 @@ from codistill.study.config import StudyConfig
 from codistill.study.places import StudyFolder
 from codistill.study.progress import progress_of
 from codistill.study.render import latex, markdown, page
-from codistill.study.results import Results, open_results
+from codistill.study.results import open_results
 from codistill.study.tables import Entry, Grid, plain_numbers, study_grids
 from codistill.tasks.registry import TASKS, find_task
 
@@ -199,18 +199,6 @@ def test_scores_of_a_student_that_was_trained_anew_are_left_out(
         assert (results.finished("ours", 0, "depth") is not None) == kept
         notes = [note for grid in study_grids(results) for note in grid.notes if "trained anew" in note]
         assert len(notes) == (0 if kept else 1) and all("ours/0/depth" in note for note in notes)
-
-
-def test_of_two_students_of_a_row_the_last_one_counts(folder: StudyFolder) -> None:
-    study = from_plain(StudyConfig, STUDY)
-    depth = study.evaluations["depth"]
-    results = Results(folder, replace(study, evaluations={"depth": depth, "other": depth}))
-    for name, student, time in (("depth", "earlier", "2026-01-01"), ("other", "later", "2026-01-02")):
-        place = folder.cell(f"ours/0/{name}")
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "cell.json").write_text(json.dumps({"contents": {"encoder": student}}))
-        (place / "metrics.json").write_text(json.dumps({"provenance": {"time": time}}))
-    assert results.outdated("ours", 0) == ("depth",)
 
 
 def test_what_is_missing_is_said(folder: StudyFolder) -> None:

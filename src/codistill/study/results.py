@@ -10,10 +10,10 @@ from codistill.errors import CheckpointError, DataError, unknown_name
 from codistill.files.config import load_yaml
 from codistill.files.json_files import read_json
 from codistill.metrics.seeds import SeedScore, over_seeds
-from codistill.recipes.contents import content_of
 from codistill.study.asked import different_samples
-from codistill.study.cells import export_of, is_fitted
+from codistill.study.cells import is_fitted
 from codistill.study.config import TRAINING, ComparisonConfig, StudyConfig
+from codistill.study.outdated import Outdated
 from codistill.study.places import CELL, StudyFolder
 from codistill.tasks.evaluation import METRICS, verdict_of
 from codistill.tasks.registry import find_task
@@ -70,12 +70,11 @@ class Results:
     folder: StudyFolder
     study: StudyConfig
     _read: dict[str, Finished | None] = field(default_factory=dict)
-    _outdated: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     _scores: dict[tuple[str, str, str], SeedScore | None] = field(default_factory=dict)
     _columns: dict[str, dict[str, Column]] = field(default_factory=dict)
 
     def finished(self, row: str, seed: int, evaluation: str) -> Finished | None:
-        """Read a finished evaluation; None if it is not finished, or if its student was trained anew since.
+        """Read a finished evaluation; None if it is not finished or no longer holds.
 
         Raises:
             CheckpointError, DataError: if its files are damaged.
@@ -83,7 +82,7 @@ class Results:
         name = f"{row}/{seed}/{evaluation}"
         if name not in self._read:
             place = self.folder.cell(name)
-            there = (place / CELL).is_file() and evaluation not in self.outdated(row, seed)
+            there = (place / CELL).is_file() and evaluation not in self.outdated.evaluations(row, seed)
             self._read[name] = (
                 Finished(stored_table(place), read_json(place / METRICS), read_json(place / CELL))
                 if there
@@ -91,34 +90,10 @@ class Results:
             )
         return self._read[name]
 
-    def outdated(self, row: str, seed: int) -> tuple[str, ...]:
-        """Evaluations of a row whose student was trained anew since.
-
-        The present student is the one in the row's export or, on a machine without it, the one that was evaluated last.
-        """
-        if (row, seed) not in self._outdated:
-            self._outdated[row, seed] = self._find_outdated(row, seed)
-        return self._outdated[row, seed]
-
-    def left_out(self) -> list[str]:
-        """Names of all cells that are outdated."""
-        rows = ((row, seed) for row in self.study.rows for seed in self.study.seeds)
-        return [f"{row}/{seed}/{name}" for row, seed in rows for name in self.outdated(row, seed)]
-
-    def _find_outdated(self, row: str, seed: int) -> tuple[str, ...]:
-        if self.study.rows[row].encoder:
-            return ()
-        of, ended = dict[str, str](), dict[str, str]()
-        for evaluation in self.study.evaluations:
-            place = self.folder.cell(f"{row}/{seed}/{evaluation}")
-            if (place / CELL).is_file():
-                of[evaluation] = read_json(place / CELL).get("contents", {}).get("encoder", "")
-                ended[evaluation] = read_json(place / METRICS).get("provenance", {}).get("time", "")
-        if not any(of.values()):
-            return ()
-        now = content_of(str(export_of(self.folder, row, seed)))
-        now = now or of[max(ended, key=ended.__getitem__)]
-        return tuple(evaluation for evaluation, one in of.items() if one and now and one != now)
+    @cached_property
+    def outdated(self) -> Outdated:
+        """The finished evaluations that no longer hold; `finished` leaves them out."""
+        return Outdated(self.folder, self.study)
 
     def by_seed(self, row: str, evaluation: str) -> dict[int, Finished]:
         """Finished evaluations of a row, by seed.

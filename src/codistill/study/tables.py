@@ -243,8 +243,11 @@ def _cells(results: Results) -> Grid:
 
 
 def _left_out(results: Results) -> list[str]:
-    text = "Left out, because the student was trained anew since: {}. `codistill study run` does them again."
-    names = results.left_out()
+    text = (
+        "Left out, because their student, or one that it started or learned from, was trained anew since: {}. "
+        "`codistill study run` does them again."
+    )
+    names = results.outdated.names()
     return [text.format(", ".join(names))] if names else []
 
 
