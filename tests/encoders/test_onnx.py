@@ -1,5 +1,7 @@
 """An exported encoder as any other."""
 
+import copy
+import pickle
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from codistill.encoders.fingerprint import encoder_fingerprint
 from codistill.encoders.load import load_encoder
 from codistill.errors import CheckpointError, ConfigError
 from codistill.programs.record import Port, TokenFacts
+from codistill.recipes.contents import content_of
 
 PICTURES = torch.randn(2, 3, 6, 8, generator=torch.Generator().manual_seed(0))
 
@@ -37,6 +40,24 @@ def test_the_files_content_is_its_fingerprint(tmp_path: Path) -> None:
         for name, licence in (("a", "CC0"), ("b", "CC0"), ("c", "MIT"))
     )
     assert not one.difference(again) and "architectures differ (file" in one.difference(other)
+
+
+def test_weights_beside_the_file_are_part_of_its_fingerprint(tmp_path: Path) -> None:
+    path = write_toy(tmp_path / "toy.onnx", beside=True)
+    beside = tmp_path / "toy.onnx.data"
+    before, content = encoder_fingerprint(load_encoder(path)), content_of(str(path))
+    weights = bytearray(beside.read_bytes())
+    weights[1] ^= 1
+    beside.write_bytes(weights)
+    after = encoder_fingerprint(load_encoder(path))
+    assert "architectures differ (weights_beside" in before.difference(after)
+    assert content_of(str(path)) != content
+
+
+def test_copies_for_other_processes_open_the_file_again(tmp_path: Path) -> None:
+    encoder = load_encoder(write_toy(tmp_path / "toy.onnx"))
+    for again in (pickle.loads(pickle.dumps(encoder)), copy.deepcopy(encoder)):
+        assert torch.equal(again(PICTURES).patches, encoder(PICTURES).patches)
 
 
 def test_blocks_are_those_that_were_exported(tmp_path: Path) -> None:

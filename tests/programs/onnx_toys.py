@@ -33,8 +33,10 @@ def toy_convolution() -> nn.Conv2d:
     return nn.Conv2d(3, 4, 2, stride=2)
 
 
-def write_toy(path: Path, record: ProgramRecord | None = RECORD, **changes: Any) -> Path:
-    """The file; with another record, or none."""
+def write_toy(
+    path: Path, record: ProgramRecord | None = RECORD, *, beside: bool = False, **changes: Any
+) -> Path:
+    """The file; with another record, or none; `beside`: with its weights in a file of their own."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -59,5 +61,6 @@ def write_toy(path: Path, record: ProgramRecord | None = RECORD, **changes: Any)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     if record is not None:
         helper.set_model_props(model, {KEY: replace(record, **changes).to_json()})
-    onnx.save_model(model, path)
+    options = {"save_as_external_data": True, "location": f"{path.name}.data", "size_threshold": 100}
+    onnx.save_model(model, path, **(options if beside else {}))
     return path

@@ -35,6 +35,7 @@ from codistill.deploy.trace import TRACED, trace
 from codistill.deploy.write_onnx import OPSET, onnx_model, onnx_packages, write_onnx
 from codistill.deploy.write_torch import compiled_package, saved_program, write_torch
 from codistill.errors import CheckpointError, CodistillError, ConfigError
+from codistill.files.onnx_parts import weights_beside
 from codistill.files.plain import to_plain
 from codistill.files.writing import cannot_write, make_directory
 from codistill.programs.opening import open_program
@@ -155,8 +156,7 @@ def _refuse_place(out: Path, config: ExportConfig, overwrite: bool) -> None:
 
 def _parts(path: Path) -> list[Path]:
     """The paths of an export: of an ONNX file also the separate weights of a large model, before the file itself."""
-    beside = path.with_name(f"{path.name}.data")
-    return [beside, path] if path.suffix.lower() == SUFFIX["onnx"] else [path]
+    return [weights_beside(path), path] if path.suffix.lower() == SUFFIX["onnx"] else [path]
 
 
 def _remove(path: Path) -> None:

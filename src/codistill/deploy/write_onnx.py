@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 from codistill.deploy.config import ExportConfig
 from codistill.deploy.exportable import Exportable
 from codistill.errors import MissingExtraError
+from codistill.files.onnx_parts import weights_beside
 from codistill.files.writing import cannot_write
 from codistill.programs.onnx_file import EXTRA
 from codistill.programs.program import multiple_of
@@ -176,7 +177,7 @@ def write_onnx(model: Any, record: ProgramRecord, path: Path) -> None:
     model.graph.name = record.name
     try:
         outside = model.ByteSize() > LARGEST_FILE
-        options = {"save_as_external_data": True, "location": f"{path.name}.data"} if outside else {}
+        options = {"save_as_external_data": True, "location": weights_beside(path).name} if outside else {}
         # Saving external data empties the model.
         onnx.save_model(copy.deepcopy(model) if outside else model, path, **options)
         onnx.checker.check_model(path)

@@ -14,6 +14,7 @@ from torch import Tensor
 from codistill.encoders.base import Encoder
 from codistill.errors import CheckpointError, ConfigError
 from codistill.files.hashes import file_sha256
+from codistill.files.onnx_parts import onnx_parts
 from codistill.programs.onnx_file import OnnxProgram
 from codistill.programs.program import fits
 from codistill.programs.record import ProgramRecord, TokenFacts
@@ -106,8 +107,9 @@ class OnnxEncoder(Encoder):
         return Tokens(patches, grid, found.get(f"cls{tail}"), found.get(f"registers{tail}"), normed=norm)
 
     def architecture(self) -> dict[str, Any]:
-        """Adds the hash of the file, which covers weights and graph."""
-        return {**super().architecture(), "file": file_sha256(self.program.path)}
+        """Adds the hashes of the file and, if they are separate, of the weights beside it."""
+        hashes = [file_sha256(part) for part in onnx_parts(self.program.path)]
+        return {**super().architecture(), **dict(zip(("file", "weights_beside"), hashes, strict=False))}
 
 
 def _tokens_of(record: ProgramRecord, path: Path) -> TokenFacts:

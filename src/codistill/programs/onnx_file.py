@@ -84,11 +84,15 @@ class OnnxProgram(Program):
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        self.path = Path(path).expanduser()
+        self.path, self.threads = Path(path).expanduser(), threads
         self.session = onnx_session(self.path, threads)
         self.record = _record_of(self.session, self.path)
         self.runtime = f"onnxruntime {onnxruntime().__version__}"
         self.names = [output.name for output in self.session.get_outputs()]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles (for other processes) open the file again, because a session cannot be copied."""
+        return OnnxProgram, (self.path.absolute(), self.threads)
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         arrays = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in inputs.items()}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from codistill.files.hashes import file_sha256, text_sha256
 from codistill.files.listing import PassedOver, walk_files
+from codistill.files.onnx_parts import onnx_parts
 from codistill.files.stamps import Stamp, stamp_of
 from codistill.world.build import WORLD_FILE
 
@@ -21,7 +22,7 @@ def content_of(text: str) -> str:
     """
     path = Path(text.split(",")[0]).expanduser()
     if path.is_file():
-        return _sha256(path)
+        return _of_all(onnx_parts(path))
     if not path.is_dir():
         return ""
     path = path.resolve()
@@ -31,6 +32,12 @@ def content_of(text: str) -> str:
         plans = (folder / WORLD_FILE for folder in path.parents[:2])
         files = [plan for plan in plans if plan.is_file()][:1]
     return text_sha256(" ".join(map(_sha256, files))) if files else _listing(path)
+
+
+def _of_all(parts: list[Path]) -> str:
+    """SHA-256 of a file; if it has several parts, of theirs."""
+    hashes = [_sha256(part) for part in parts]
+    return hashes[0] if len(hashes) == 1 else text_sha256(" ".join(hashes))
 
 
 @cache
