@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from codistill.analysis.artefacts import BEFORE_AND_AFTER, artefacts_of
@@ -16,7 +17,8 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.load import load_encoder
 from codistill.encoders.test_time_register import find_register_neurons
 from codistill.encoders.vit import TransformerEncoder, ViTEncoder
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, DataError
+from codistill.imaging import read_rgb
 from codistill.imaging.normalize import unnormalized
 from codistill.imaging.pictures import grid_picture, save_picture
 from codistill.tasks.shared.record import write_metrics
@@ -25,6 +27,24 @@ from codistill.types import Tokens
 CELL = (256, 256)
 LINES = 20
 """Number of patch pairs that are drawn."""
+LONGEST = 20
+"""Longest side of an image over its shortest one; the size given is that of the shortest."""
+
+
+def prepared(encoder: Encoder, image: str, size: int) -> Tensor:
+    """Preprocess an image whose shorter side is to have `size` pixels.
+
+    Raises:
+        DataError: if it cannot be read, or is so long that it would have a multiple of the tokens of other images.
+    """
+    pixels = read_rgb(image)
+    short, long = sorted(pixels.shape[:2])
+    if long > LONGEST * short:
+        raise DataError(
+            f"{image}: {pixels.shape[1]}x{pixels.shape[0]} pixels are a strip: with {size} pixels on its shorter side "
+            f"it would be {round(size * long / short)} pixels long. Crop it to at most {LONGEST} times its shorter side"
+        )
+    return encoder.preprocess(Image.fromarray(pixels), size)  # arrays of few rows are ambiguous
 
 
 def picture_of(images: Tensor) -> np.ndarray:
@@ -55,16 +75,21 @@ def analyze_images(
         The content of the JSON file.
     """
     encoders = {name: load_encoder(name) for name in names}
-    seen = {name: [encoder.preprocess(image, size) for image in images] for name, encoder in encoders.items()}
+    seen = {name: [prepared(encoder, image, size) for image in images] for name, encoder in encoders.items()}
     pictures = {name: [picture_of(one) for one in own] for name, own in seen.items()}
     tokens = {name: [encoders[name](one) for one in own] for name, own in seen.items()}
+    able = {name: one for name, one in encoders.items() if isinstance(one, TransformerEncoder)}
+    attended = {  # before any picture is written, as not every encoder has every block
+        name: [cls_attention(one, image, block)[0] for image in seen[name]] for name, one in able.items()
+    }
     captions = [Path(name).name or name for name in names]
     first = pictures[names[0]]
     columns = colour_columns(list(tokens.values()))
     rows = [[first[i], *(column[i] for column in columns)] for i in range(len(images))]
     save_picture(grid_picture(rows, ["image", *captions], CELL), out / "pca.png")
     numbers: dict[str, Any] = {"encoders": list(names), "images": [Path(image).name for image in images]}
-    numbers["attention"] = _attention(encoders, seen, pictures, block, out)
+    numbers["attention"] = _attention(attended, pictures, out)
+    numbers["attention"]["without"] = sorted(encoders.keys() - able.keys())
     numbers["artefacts"] = _artefacts(encoders, images, size, out)
     if len(images) > 1:
         numbers["nearest_patches"] = _nearest(tokens, pictures, out)
@@ -90,18 +115,12 @@ def save_register_neurons(
 
 
 def _attention(
-    encoders: dict[str, Encoder],
-    seen: dict[str, list[Tensor]],
-    pictures: dict[str, list[np.ndarray]],
-    block: int,
-    out: Path,
+    attended: dict[str, list[Tensor]], pictures: dict[str, list[np.ndarray]], out: Path
 ) -> dict[str, Any]:
     """Draw the class token's attention: the mean over heads of all encoders side by side, and each encoder's heads."""
-    able = {name: encoder for name, encoder in encoders.items() if isinstance(encoder, TransformerEncoder)}
-    numbers: dict[str, Any] = {"without": sorted(encoders.keys() - able.keys()), "on_patches": {}}
+    numbers: dict[str, Any] = {"on_patches": {}}
     means: dict[str, list[np.ndarray]] = {}
-    for number, (name, encoder) in enumerate(able.items()):
-        maps = [cls_attention(encoder, one, block)[0] for one in seen[name]]
+    for number, (name, maps) in enumerate(attended.items()):
         means[name] = [heat(p, one.mean(0)) for p, one in zip(pictures[name], maps, strict=True)]
         numbers["on_patches"][name] = round(
             float(torch.stack([m.sum((1, 2)).mean() for m in maps]).mean()), 4

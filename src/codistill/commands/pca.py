@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from codistill.analysis.colours import colour_columns
-from codistill.commands.analyze_images import picture_of
+from codistill.commands.analyze_images import picture_of, prepared
 from codistill.commands.parsers.pca import parse
 from codistill.commands.predicting import check_results, exit_code, find_images, say_passed_over
 from codistill.encoders.base import Encoder
@@ -36,7 +36,7 @@ def _tokens(
     found: dict[str, tuple[Tokens, np.ndarray]] = {}
     for image in images:
         try:
-            seen = encoder.preprocess(image, arguments.size)
+            seen = prepared(encoder, image, arguments.size)
         except DataError as error:
             refused.setdefault(image, str(error))
             continue
