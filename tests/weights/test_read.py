@@ -43,6 +43,13 @@ def test_torch_files_of_both_formats(tmp_path, zipped: bool) -> None:
     assert str(read["args"].root) == "/data" and read["losses"].tolist() == [0, 1, 2]
 
 
+def test_tensors_without_values_are_refused_by_name(tmp_path) -> None:
+    path = tmp_path / "empty.pth"
+    torch.save({"model": {"norm.weight": torch.ones(2), "head.weight": torch.ones(2, device="meta")}}, path)
+    with pytest.raises(CheckpointError, match=r"empty\.pth: model\.head\.weight is on the meta device"):
+        read_checkpoint(path)
+
+
 def test_safetensors_with_header(tmp_path) -> None:
     save_file({"w": torch.ones(3, dtype=torch.bfloat16)}, tmp_path / "w.bin", metadata={"license": "MIT"})
     assert read_checkpoint(tmp_path / "w.bin")["w"].dtype == torch.bfloat16

@@ -106,7 +106,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: expected a dictionary of tensors, found a {type(content).__name__}. "
             "Save model.state_dict() instead."
         )
+    if empty := _without_values(content):
+        raise CheckpointError(
+            f"{path}: {empty} is on the meta device, so the file holds its shape and no values. Save the weights after "
+            "they are loaded or initialized."
+        )
     return content
+
+
+def _without_values(content: Any, name: str = "") -> str:
+    """Name of the first tensor, in dictionaries of any depth, that has no values; "" if there is none."""
+    if isinstance(content, dict):
+        inner = (
+            _without_values(value, f"{name}.{key}" if name else str(key)) for key, value in content.items()
+        )
+        return next(filter(None, inner), "")
+    return name if isinstance(content, torch.Tensor) and content.is_meta else ""
 
 
 def read_header(path: str | Path) -> dict[str, str]:
