@@ -51,6 +51,7 @@ def test_shipped_studies_are_listed_without_being_read(capsys: pytest.CaptureFix
         ("run typo.yaml --out S", "Did you mean 'rmse'"),
         ("run paper --out S --workers -1", "--workers must be 0 or more"),
         ("run paper --out S --dry-run --gflops nan", "--gflops must be above 0"),
+        ("run paper --out S --target-cache s3://bucket/targets", "is an address"),
         ("tables nowhere", "is no study's folder"),
         ("show nowhere", "is no study's folder"),
     ],

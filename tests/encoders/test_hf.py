@@ -98,6 +98,22 @@ def test_a_damaged_file_is_reported(tmp_path) -> None:
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(CheckpointError, match=str(tmp_path)):
         load_encoder(text)
+    (tmp_path / "model.safetensors.index.json").write_text("[]")
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="transformers cannot load it"):
+        load_encoder(text)
+
+
+def test_weights_that_would_stay_random_are_refused(tmp_path) -> None:
+    config = transformers.ViTConfig(**VIT, patch_size=14, intermediate_size=96)
+    text = saved(transformers.ViTForImageClassification(config), tmp_path)
+    assert load_encoder(text).spec.has_cls
+    with pytest.raises(CheckpointError, match=r"lack 2 tensors.*pooler.*Leave out summary="):
+        load_encoder(f"{text},summary=pooled")
+    said = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**said, "intermediate_size": 97}))
+    with pytest.raises(CheckpointError, match="9 tensors of its files have other shapes than its config"):
+        load_encoder(text)
 
 
 def test_the_extra_is_named_when_transformers_is_missing(monkeypatch) -> None:

@@ -21,6 +21,7 @@ from codistill.files.writing import (
     atomically,
     check_writable,
     folder_atomically,
+    make_directory,
     remove_leftovers,
     write_atomic,
     write_bytes,
@@ -103,6 +104,16 @@ def test_a_folder_is_tried_before_anything_is_computed(
     monkeypatch.setattr(Path, "mkdir", mkdir)
     with pytest.raises(WriteError, match="does not let you write there"):
         check_writable(tmp_path / "new")
+
+
+def test_an_address_is_no_folder_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for write in (check_writable, make_directory, lambda path: write_atomic(path, "")):
+        with pytest.raises(ConfigError, match=r"s3://bucket/run is an address.*Name a path"):
+            write(Path("s3://bucket/run"))
+    with pytest.raises(ConfigError, match="is an address"), folder_atomically(Path("s3://bucket/run")):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_write_within_a_folder_is_an_error_of_the_folder(tmp_path: Path) -> None:

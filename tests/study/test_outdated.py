@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from codistill.errors import CheckpointError
 from codistill.files.plain import from_plain
 from codistill.study.config import StudyConfig
 from codistill.study.outdated import Outdated
 from codistill.study.places import StudyFolder
+from codistill.study.records import FORMAT
 
 DEPTH = {"task": "depth", "options": {"data": "world:w"}}
 STUDY: dict[str, Any] = {
@@ -67,7 +69,8 @@ def evaluated(found: Outdated, place: str, student: str, time: str = "2026-01-01
 def put(found: Outdated, place: str, record: dict[str, Any]) -> None:
     folder = found.folder.cell(place)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cell.json").write_text(json.dumps(record))
+    whole = {"format": FORMAT, "seconds": 1.0, "config": {}, **record}
+    (folder / "cell.json").write_text(json.dumps(whole))
 
 
 def test_nothing_is_outdated_at_first(outdated: Outdated) -> None:
@@ -111,3 +114,18 @@ def test_unknown_contents_and_circles_of_records_outdate_nothing(outdated: Outda
     trained(outdated, "second/0", start=("first", ""))
     trained(outdated, "first/1", start=("third", "third's"))
     assert outdated.names() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"contents": None}, r"damaged \(contents\)"),
+        ({"seconds": "many"}, r"damaged \(seconds\)"),
+        ({"config": {"recipe": {"student": None}}}, r"damaged \(config\)"),
+    ],
+)
+def test_a_damaged_record_is_named(outdated: Outdated, changed: dict[str, Any], error: str) -> None:
+    path = outdated.folder.cell("second/0/train") / "cell.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    with pytest.raises(CheckpointError, match=rf"second/0/train.*{error}.*again"):
+        outdated.names()

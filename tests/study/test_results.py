@@ -68,20 +68,24 @@ def put(folder: StudyFolder, row: str, seed: int, names: list[str] | None = None
         place / "per_image.npz", names=np.array(names), groups=np.array(GROUPS), scores=scores(row, seed)
     )
     (place / "metrics.json").write_text(json.dumps({"data": "world:w", "split": "test"}))
-    cell = {
+    put_record(folder, f"{row}/{seed}/depth")
+    if row != "known":
+        folder.cell(f"{row}/{seed}/train").mkdir(parents=True)
+        recipe = {"student": {}, "teachers": []}
+        more = {"seconds": 1800.0 * (seed + 1), "flops": 2e15, "config": {"recipe": recipe}}
+        put_record(folder, f"{row}/{seed}/train", **more)
+
+
+def put_record(folder: StudyFolder, name: str, **more: Any) -> None:
+    record = {
         "format": "codistill-study-cell",
         "seconds": 90.0,
         "attempts": 1,
         "machine": "a box",
         "config": {},
+        "contents": {},
     }
-    (place / "cell.json").write_text(json.dumps(cell))
-    if row != "known":
-        trained = folder.cell(f"{row}/{seed}/train")
-        trained.mkdir(parents=True)
-        (trained / "cell.json").write_text(
-            json.dumps({**cell, "seconds": 1800.0 * (seed + 1), "flops": 2e15})
-        )
+    (folder.cell(name) / "cell.json").write_text(json.dumps({**record, **more}))
 
 
 def test_scores_and_differences_are_those_of_the_samples(folder: StudyFolder) -> None:

@@ -83,10 +83,13 @@ def test_other_code_with_the_same_weights_is_refused(tmp_path: Path, monkeypatch
         counts(other)
 
 
-def test_a_damaged_entry_is_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("end", [b"", b"\x00" * 5], ids=["shorter", "other numbers"])
+def test_a_damaged_entry_is_computed_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, end: bytes
+) -> None:
     counts(bank(tmp_path))
     (entry,) = tmp_path.rglob("*.safetensors")
-    entry.write_bytes(entry.read_bytes()[:-5])
+    entry.write_bytes(entry.read_bytes()[:-5] + end)
     with caplog.at_level(logging.WARNING):
         assert counts(bank(tmp_path)) == (0, 1)
     assert "is damaged" in caplog.text

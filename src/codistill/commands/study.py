@@ -19,7 +19,7 @@ from codistill.commands.task_config import resolve_fit
 from codistill.engine.distributed import DeviceChoice, choose_device
 from codistill.errors import ConfigError, StoppedError, unknown_name
 from codistill.files.config import load_yaml, save_yaml
-from codistill.files.writing import make_directory, refuse_file
+from codistill.files.writing import check_writable, make_directory, refuse_file
 from codistill.study.asked import check_asked
 from codistill.study.cells import Cell, cells_of
 from codistill.study.config import WORLDS, StudyConfig
@@ -52,6 +52,8 @@ def main(argv: list[str]) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     refuse_file(arguments.out)
+    if arguments.target_cache is not None:
+        check_writable(arguments.target_cache)
     folder, study = StudyFolder(arguments.out), find_study(arguments.study, arguments.set)
     if folder.study.is_file() and (other := load_yaml(StudyConfig, folder.study).name) != study.name:
         raise ConfigError(f"{folder.root} holds the study {other!r}, not {study.name!r}: take another --out")

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from codistill.encoders.hf import PREFIX as HF
+from codistill.encoders.hf_loading import PREFIX as HF
 from codistill.encoders.options import split_options, split_precision
 from codistill.encoders.published import resolve_published
 from codistill.encoders.registry import REGISTERED

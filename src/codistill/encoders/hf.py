@@ -9,17 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from safetensors import SafetensorError
-from torch import nn
-
 from codistill.encoders.hf_input import normalization, text_file
+from codistill.encoders.hf_loading import PREFIX, import_transformers, load_model, source_of
 from codistill.encoders.hf_model import HfEncoder, forward_parameters
 from codistill.encoders.options import as_options, split_options
-from codistill.errors import CheckpointError, ConfigError, MissingExtraError
+from codistill.errors import ConfigError
 from codistill.files.yaml_text import parse_yaml
-from codistill.weights.cache import is_offline
 
-PREFIX = "hf:"
 OPTIONS = ("summary", "mean", "std")
 INSIDE = ("vision_model", "vision_encoder", "vision_tower")
 """Attributes that hold the image encoder in models that combine images with text or prompts."""
@@ -37,9 +33,8 @@ def hf_encoder(text: str, **given: Any) -> HfEncoder:
     exists = Path(repo).expanduser().is_dir()
     repo, options = (repo, {}) if exists else split_options(repo, OPTIONS)
     options |= as_options(OPTIONS, **given)
-    transformers = _import_transformers(repo)
-    source = str(Path(repo).expanduser()) if Path(repo).expanduser().is_dir() else repo
-    whole = _load(transformers, source, repo)
+    transformers, source = import_transformers(repo), source_of(repo)
+    whole = load_model(transformers, repo, pooled=options.get("summary") in ("pooled", "projected"))
     model = whole
     if "pixel_values" not in forward_parameters(whole) or "input_ids" in forward_parameters(whole):
         model = next((part for name in INSIDE if (part := getattr(whole, name, None)) is not None), whole)
@@ -68,38 +63,6 @@ def hf_encoder(text: str, **given: Any) -> HfEncoder:
         summary=options.get("summary"),
         projection=getattr(whole, "visual_projection", None),
     )
-
-
-def _load(transformers: ModuleType, source: str, repo: str) -> nn.Module:
-    """Load the model; files that lack some of its weights are refused."""
-    try:
-        config = transformers.AutoConfig.from_pretrained(source, local_files_only=is_offline())
-        kind = transformers.AutoModel
-        if type(config) not in transformers.AutoModel._model_mapping:  # e.g. only the vision half of CLIP
-            names = getattr(config, "architectures", None) or ()
-            kind = next((found for name in names if (found := getattr(transformers, name, None))), kind)
-        model, info = kind.from_pretrained(source, local_files_only=is_offline(), output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise CheckpointError(
-            f"hf:{repo}: transformers cannot load it ({reason}). Expected a repository ORG/NAME of the hub, or "
-            "a folder made by save_pretrained; repositories that bring their own code are not run."
-        ) from error
-    missing = [name for name in info.get("missing_keys", ()) if "pooler" not in name]
-    if missing:
-        raise CheckpointError(
-            f"hf:{repo}: its files lack {len(missing)} tensors of a {type(model).__name__}, which would stay random: "
-            f"{', '.join(sorted(missing)[:4])} … . They are incomplete or of another model."
-        )
-    return model
-
-
-def _import_transformers(repo: str) -> ModuleType:
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError("transformers", "hf", f"hf:{repo}") from error
-    return transformers
 
 
 def _licence(transformers: ModuleType, source: str) -> str:

@@ -10,17 +10,18 @@ also converted to lower case, and punctuation is removed. Code in a repository i
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from codistill.encoders.hf_loading import PREFIX as HF
+from codistill.encoders.hf_loading import cannot_load, import_transformers, load_model, source_of
 from codistill.errors import CheckpointError, ConfigError, MissingExtraError
 from codistill.weights.cache import is_offline
 
-HF, OPEN_CLIP = "hf:", "open_clip:"
+OPEN_CLIP = "open_clip:"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -110,24 +111,16 @@ def load_text_tower(what: str) -> TextTower:
 
 
 def _hf(repo: str) -> TextTower:
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError("transformers", "hf", f"{HF}{repo}") from error
-    folder = Path(repo).expanduser()
-    source = str(folder) if folder.is_dir() else repo
-    try:
-        model = transformers.AutoModel.from_pretrained(source, local_files_only=is_offline())
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=is_offline())
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise CheckpointError(
-            f"{HF}{repo}: transformers cannot load it ({_first_line(error)}). Expected a repository ORG/NAME of the "
-            "hub, or a folder made by save_pretrained of model and tokenizer."
-        ) from error
+    transformers = import_transformers(repo)
+    model = load_model(transformers, repo, pooled=True)
     if not hasattr(model, "get_text_features"):
         raise ConfigError(
             f"{HF}{repo}: {type(model).__name__} has no text tower that shares a space with images; CLIP and SigLIP do"
         )
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source_of(repo), local_files_only=is_offline())
+    except Exception as error:  # a damaged file raises many kinds
+        raise cannot_load(repo, error) from error
     return HfText(model, tokenizer, repo)
 
 

@@ -6,6 +6,7 @@ that cannot be written, the reason, and what to do.
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,9 @@ from codistill.files.disk import free_space, nearest_folder, size_text
 
 TEMPORARY = ".tmp-"
 """Prefix of temporary names."""
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""Start of an address (`s3://BUCKET/KEY`) that was made a path, which has one slash fewer."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a full disk, a quota, and a limit of a file's size."""
@@ -59,12 +63,21 @@ def file_on_the_way(folder: Path) -> Path | None:
     return there if there is not None and not there.is_dir() else None
 
 
+def _refuse_address(path: Path) -> None:
+    if _ADDRESS.match(str(path)):
+        raise ConfigError(
+            f"{str(path).replace(':/', '://', 1)} is an address: this output must be on this machine. Name a path, "
+            "and copy it to the store afterwards."
+        )
+
+
 def refuse_file(folder: Path) -> None:
-    """Check, before anything is computed, that an output folder is neither a file nor below one.
+    """Check, before anything is computed, that an output folder is neither an address, nor a file, nor below one.
 
     Raises:
         ConfigError: if it is.
     """
+    _refuse_address(folder)
     file = file_on_the_way(folder)
     if file is not None:
         raise ConfigError(
@@ -106,8 +119,10 @@ def make_directory(path: Path) -> None:
     """Create a folder and its parents.
 
     Raises:
+        ConfigError: if it is an address.
         WriteError: if that is not possible.
     """
+    _refuse_address(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -136,8 +151,10 @@ def atomically(path: Path) -> Iterator[Path]:
     The folder is created. Readers see the old file, the new one or none. After an error the old file is still there.
 
     Raises:
+        ConfigError: if `path` is an address.
         WriteError: if the disk is full, or the folder cannot be written.
     """
+    _refuse_address(path)
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,8 +173,10 @@ def folder_atomically(folder: Path) -> Iterator[Path]:
     """Give an empty temporary folder that replaces `folder` at the end; the old folder is then removed.
 
     Raises:
+        ConfigError: if `folder` is an address.
         WriteError: if that fails; the old folder is still there.
     """
+    _refuse_address(folder)
     building = temporary_name(folder)
     remove_quietly(building)
     try:

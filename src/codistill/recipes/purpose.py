@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from codistill.encoders.hf import PREFIX as HF
+from codistill.encoders.hf_loading import PREFIX as HF
 from codistill.encoders.load import REGISTER
 from codistill.encoders.network import network_name
 from codistill.encoders.options import FILE_OPTIONS, split_options, split_precision

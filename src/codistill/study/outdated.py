@@ -12,6 +12,7 @@ from codistill.recipes.contents import content_of
 from codistill.study.cells import export_of
 from codistill.study.config import TRAINING, StudyConfig
 from codistill.study.places import CELL, StudyFolder
+from codistill.study.records import damaged_record, read_cell
 from codistill.study.row_recipes import ROW
 from codistill.tasks.evaluation import METRICS
 
@@ -73,26 +74,19 @@ class Outdated:
                 return True
         return False
 
-    def _read_by(self, row: str, seed: int) -> Iterator[tuple[str, str]]:
+    def _read_by(self, row: str, seed: int) -> list[tuple[str, str]]:
         """Rows whose students a finished training read, and the contents of these ("" if unknown)."""
-        path = self.folder.cell(f"{row}/{seed}/{TRAINING}") / CELL
-        record: dict[str, Any] = read_json(path) if path.is_file() else {}
-        recipe, contents = record.get("config", {}).get("recipe", {}), record.get("contents", {})
-        start = str(recipe.get("student", {}).get("init") or "")
-        if start.startswith(START):
-            yield start.removeprefix(START), contents.get("student.init", "")
-        for teacher in recipe.get("teachers", []):
-            if str(teacher.get("encoder", "")).startswith(ROW):
-                yield teacher["encoder"].removeprefix(ROW), contents.get(f"teacher {teacher['name']}", "")
+        name = f"{row}/{seed}/{TRAINING}"
+        record = read_cell(self.folder, name)
+        try:
+            return [] if record is None else list(_students_in(record))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise damaged_record(self.folder.cell(name) / CELL, "config") from error
 
     def _evaluated(self, row: str, seed: int) -> dict[str, str]:
         """Contents of the student that each finished evaluation of a row read; "" if unknown."""
-        places = {name: self.folder.cell(f"{row}/{seed}/{name}") / CELL for name in self.study.evaluations}
-        return {
-            name: read_json(path).get("contents", {}).get("encoder", "")
-            for name, path in places.items()
-            if path.is_file()
-        }
+        records = {name: read_cell(self.folder, f"{row}/{seed}/{name}") for name in self.study.evaluations}
+        return {name: one["contents"].get("encoder", "") for name, one in records.items() if one is not None}
 
     def _present(self, row: str, seed: int) -> str:
         """Contents of the present student of a row; "" if unknown."""
@@ -104,3 +98,14 @@ class Outdated:
     def _time(self, row: str, seed: int, evaluation: str) -> str:
         path = self.folder.cell(f"{row}/{seed}/{evaluation}") / METRICS
         return str(read_json(path).get("provenance", {}).get("time", ""))
+
+
+def _students_in(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Rows whose students a training read, and the contents of these, in its record."""
+    recipe, contents = record["config"]["recipe"], record["contents"]
+    start = str(recipe["student"].get("init") or "")
+    if start.startswith(START):
+        yield start.removeprefix(START), contents.get("student.init", "")
+    for teacher in recipe["teachers"]:
+        if teacher["encoder"].startswith(ROW):
+            yield teacher["encoder"].removeprefix(ROW), contents.get(f"teacher {teacher['name']}", "")

@@ -7,6 +7,7 @@ counts of every sample, from which confidence intervals and paired differences a
 import json
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from codistill.tasks.evaluation import METRICS
 from codistill.tasks.shared.score_table import PER_IMAGE, read_stored
 
 FORMAT = "codistill-study-cell"
+_KINDS = {"config": dict, "contents": dict, "seconds": int | float, "flops": int | float | None}
+"""Kinds of those entries of a record that are used."""
 COMPUTED, CHOICES = ("bf16", "fp32"), ("fast", "auto")
 """Precisions, and settings that let the machine choose between them."""
 
@@ -40,7 +43,17 @@ def read_cell(folder: StudyFolder, name: str) -> dict[str, Any] | None:
     record = read_json(path)
     if record.get("format") != FORMAT:
         raise CheckpointError(f"{path}: is no record of a study's cell")
+    wrong = [key for key, kind in _KINDS.items() if not isinstance(record.get(key), kind)]
+    if wrong:
+        raise damaged_record(path, ", ".join(wrong))
     return record
+
+
+def damaged_record(path: Path, what: str) -> CheckpointError:
+    """The error for a record in which something is missing or of another kind."""
+    return CheckpointError(
+        f"{path}: damaged ({what}). Copy it again, or delete it; the cell is then done again."
+    )
 
 
 def write_cell(folder: StudyFolder, cell: Cell, facts: Mapping[str, Any]) -> None:

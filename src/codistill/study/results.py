@@ -14,7 +14,8 @@ from codistill.study.asked import different_samples
 from codistill.study.cells import is_fitted
 from codistill.study.config import TRAINING, ComparisonConfig, StudyConfig
 from codistill.study.outdated import Outdated
-from codistill.study.places import CELL, StudyFolder
+from codistill.study.places import StudyFolder
+from codistill.study.records import read_cell
 from codistill.tasks.evaluation import METRICS, verdict_of
 from codistill.tasks.registry import find_task
 from codistill.tasks.shared.score_table import ScoreTable, stored_table
@@ -81,13 +82,11 @@ class Results:
         """
         name = f"{row}/{seed}/{evaluation}"
         if name not in self._read:
-            place = self.folder.cell(name)
-            there = (place / CELL).is_file() and evaluation not in self.outdated.evaluations(row, seed)
-            self._read[name] = (
-                Finished(stored_table(place), read_json(place / METRICS), read_json(place / CELL))
-                if there
-                else None
-            )
+            place, record = self.folder.cell(name), read_cell(self.folder, name)
+            if record is None or evaluation in self.outdated.evaluations(row, seed):
+                self._read[name] = None
+            else:
+                self._read[name] = Finished(stored_table(place), read_json(place / METRICS), record)
         return self._read[name]
 
     @cached_property
@@ -232,11 +231,8 @@ class Results:
 
     def training(self, row: str) -> list[dict[str, Any]]:
         """Read the records of a row's finished trainings."""
-        found = []
-        for seed in self.study.seeds:
-            path = self.folder.cell(f"{row}/{seed}/{TRAINING}") / CELL
-            found += [read_json(path)] if path.is_file() else []
-        return found
+        every = [read_cell(self.folder, f"{row}/{seed}/{TRAINING}") for seed in self.study.seeds]
+        return [record for record in every if record is not None]
 
 
 def _apart(one: Sequence[str], other: Sequence[str]) -> str:

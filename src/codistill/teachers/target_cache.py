@@ -30,6 +30,7 @@ from codistill.types import Tokens
 
 _LOG = logging.getLogger(__name__)
 _TENSORS = ("patches", "cls")
+_CHECKSUM = "sha256"
 _ROUNDING = 0.02
 """Largest difference of tokens on a GPU, relative to their norm: some steps of bf16."""
 
@@ -83,12 +84,11 @@ class TargetCache:
         name = teacher.config.name
         if name not in self._teachers:
             self._teachers[name] = _digest(_description(teacher))
-        pixels = images.detach().contiguous().cpu()
         seen = {
             "teacher": self._teachers[name],
             "shape": [*images.shape],
             "dtype": str(images.dtype),
-            "pixels": hashlib.sha256(pixels.view(-1).view(torch.uint8).numpy().data).hexdigest(),
+            "pixels": hashlib.sha256(_content(images)).hexdigest(),
             "patch": student_patch,
             "views": None if views is None else _window(views, name),
             **_computed(images.device),
@@ -100,7 +100,11 @@ class TargetCache:
         if self._full:
             return
         tensors = {key: value for key in _TENSORS if (value := getattr(tokens, key)) is not None}
-        header = {"grid": json.dumps(tokens.grid), "normed": json.dumps(tokens.normed)}
+        header = {
+            "grid": json.dumps(tokens.grid),
+            "normed": json.dumps(tokens.normed),
+            _CHECKSUM: _checksum(tokens),
+        }
         try:
             write_tensors(path, tensors, header)
         except WriteError as error:
@@ -151,14 +155,31 @@ def _digest(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _content(tensor: Tensor) -> memoryview:
+    return tensor.detach().contiguous().cpu().view(-1).view(torch.uint8).numpy().data
+
+
+def _checksum(tokens: Tokens) -> str:
+    """Hash of tokens, which safetensors files do not contain: damaged numbers would be read as they are."""
+    found = hashlib.sha256(json.dumps([tokens.grid, tokens.normed]).encode())
+    for key in _TENSORS:
+        if (tensor := getattr(tokens, key)) is not None:
+            found.update(_content(tensor))
+    return found.hexdigest()
+
+
 def _read(path: Path, device: torch.device) -> Tokens | None:
     """Read an entry; None if there is none, or only a damaged one."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata()
-            tensors = {key: file.get_tensor(key).to(device) for key in file.keys()}  # noqa: SIM118  (no mapping)
-            rows, columns = json.loads(header["grid"])
-            return Tokens(grid=(rows, columns), normed=json.loads(header["normed"]), **tensors)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
+        rows, columns = json.loads(header["grid"])
+        tokens = Tokens(grid=(rows, columns), normed=json.loads(header["normed"]), **tensors)
+        checksum = _checksum(tokens)
+        if header.get(_CHECKSUM, checksum) != checksum:  # early entries have none
+            raise ValueError("its checksum differs")
+        return tokens.map(lambda tensor: tensor.to(device))
     except FileNotFoundError:
         return None
     except Exception as error:  # safetensors raises many kinds; a damaged entry is made again

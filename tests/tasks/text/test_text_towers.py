@@ -1,5 +1,6 @@
 """Text towers: a tiny CLIP of transformers against its own forward pass, and the command that writes their files."""
 
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -7,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from task_toys import class_folder
 
 from codistill.cli import main
@@ -73,6 +75,15 @@ def test_texts_are_embedded_as_by_the_whole_model(clip: Path) -> None:
         own = torch.nn.functional.normalize(found[number : number + 1], dim=-1)
         torch.testing.assert_close(own, torch.nn.functional.normalize(wanted, dim=-1), atol=1e-5, rtol=1e-5)
     assert tower.image_encoder == f"hf:{clip}" == load_encoder(f"hf:{clip},summary=projected").spec.name
+
+
+def test_a_tower_without_some_of_its_weights_is_refused(clip: Path, tmp_path: Path) -> None:
+    shutil.copytree(clip, tmp_path / "clip")
+    weights = load_file(clip / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if ".layers.1.mlp.fc1" not in name}
+    save_file(kept, tmp_path / "clip" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match="lack 4 tensors of a CLIPModel, which would stay random"):
+        load_text_tower(f"hf:{tmp_path / 'clip'}")
 
 
 def test_siglip2_takes_lower_case_without_punctuation_padded() -> None:
