@@ -94,6 +94,8 @@ SLIPS = [
     (["evaluate", "depth", "--head", "h", "--data", "nyu:d"], "Did you mean 'nyud'"),
     (["evaluate", "depth", "--head", "h", "--baseline", "colour"], "that knows colours alone is --encoder"),
     (["evaluate", "depth", "--head", "h", "--model", "m"], "exclude each other"),
+    (["predict", "depth", "a", "--out", "o", "--head", "h", "--model", "m"], "exclude each other"),
+    (["reconstruct", "a", "b", "--out", "o.glb", "--head", "h", "--model", "m"], "exclude each other"),
     (["evaluate", "segmentation", "--head", "h", "--fit.steps", "9"], "--fit.steps would have no effect"),
     (["evaluate", "knn", "--head", "h", "--fit.neighbours", "3"], "--fit.neighbours would have no effect"),
     (["evaluate", "knn", "--head", "h", "--recipe", "usual"], "--recipe would have no effect"),

@@ -24,7 +24,7 @@ from codistill.tasks.two_view.task import TASK
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
-    if arguments.head is not None and arguments.unnamed:
+    if arguments.unnamed:
         say_shipped(arguments.head.parent.parent.name, "--head")
     if arguments.focal is not None and not 0 < arguments.focal < math.inf:
         raise ConfigError(f"--focal must be above 0 pixels; got {arguments.focal:g}")
