@@ -118,6 +118,8 @@ SLIPS = [
         "head for knn under the name dune-tiny; there",
     ),
     (["reconstruct", "a", "b", "--out", "o.glb", "--head", "generic-tiny"], "under the name generic-tiny"),
+    (["depth", "a.jpg", "--out", "o", "--workers", "3"], "Unknown option --workers"),
+    (["reconstruct", "a", "b", "--out", "o.glb", "--workers", "3"], "arguments: --workers"),
     (["distill"], "which recipe?"),
     (
         ["world", "show", "w", "--out", "o.png", "--plain", "rooms", "--rows", "2"],

@@ -32,7 +32,7 @@ add("--model", type=Path, metavar="FILE", help="a released file of encoder and h
 add_other_encoder_option(PARSER)
 add("--out", type=Path, metavar="DIR", help="folder of the results")
 add("--json", action="store_true", help="one JSON object a line and image, on standard output")
-add_computing(PARSER)
+add_computing(PARSER, loader=False)
 
 
 def parse(argv: list[str]) -> Asked:

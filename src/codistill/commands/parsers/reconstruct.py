@@ -57,7 +57,7 @@ group.add_argument(
     help="at most so many, of every solver; fewer where many matches agree (%(default)s)",
 )
 group.add_argument("--sample-seed", type=int, default=0, metavar="N", help="of the samples (0)")
-add_computing(PARSER)
+add_computing(PARSER, loader=False)
 
 
 def robust_config(arguments: argparse.Namespace) -> RobustConfig:

@@ -215,12 +215,14 @@ class Asked:
     flags: TaskFlags = field(default_factory=TaskFlags)
 
 
-def add_computing(parser: argparse.ArgumentParser) -> None:
+def add_computing(parser: argparse.ArgumentParser, *, loader: bool = True) -> None:
+    """Add --device, and --workers for commands with a data loader."""
     group = parser.add_argument_group("computing")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    group.add_argument(
-        "--workers", type=int, metavar="N", help="loader processes; 0: none (the CPUs of this process)"
-    )
+    if loader:
+        group.add_argument(
+            "--workers", type=int, metavar="N", help="loader processes; 0: none (the CPUs of this process)"
+        )
 
 
 def choose_head(own: argparse.Namespace, task: str) -> None:
