@@ -171,6 +171,18 @@ def test_a_pair_without_overlap_has_no_effect_on_the_scene():
         assert bool(np.abs(np.subtract(places, truth)).max() < 0.03) == right
 
 
+def test_an_image_that_the_network_refuses_is_named():
+    class Strict(OraclePredictor):
+        def encode(self, image):
+            if image.shape[0] < 14:
+                raise DataError("the short side is below one patch")
+            return super().encode(image)
+
+    views, images = _images(((56, 84), (7, 84), (56, 84)))
+    with pytest.raises(DataError, match=r"^1\.png: the short side is below one patch"):
+        build_graph(Strict(views), images, choose_pairs(3))
+
+
 def test_files_hold_the_scene(scene, tmp_path):
     trimesh = pytest.importorskip("trimesh")
     for name in ("s.ply", "s.glb", "s.json", "colmap"):

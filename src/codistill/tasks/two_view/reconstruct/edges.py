@@ -106,8 +106,15 @@ def build_graph(
     Raises:
         DataError: for an image that is too elongated for the network.
     """
-    views = [predictor.encode(image.pixels) for image in images]
+    views = [_encoded(predictor, image) for image in images]
     return graph_of(predictor, images, views, pairs, progress, robust)
+
+
+def _encoded(predictor: TwoViewPredictor, image: SourceImage) -> EncodedView:
+    try:
+        return predictor.encode(image.pixels)
+    except DataError as error:
+        raise DataError(f"{image.path}: {error}") from None
 
 
 def graph_of(
