@@ -117,7 +117,10 @@ SLIPS = [
         ["evaluate", "knn", "--head", "dune-tiny", "--out", "o"],
         "head for knn under the name dune-tiny; there",
     ),
-    (["reconstruct", "a", "b", "--out", "o.glb", "--head", "generic-tiny"], "under the name generic-tiny"),
+    (
+        ["reconstruct", "a", "b", "--out", "o.glb", "--head", "generic-tiny"],
+        "under the name generic-tiny; models with one: dune-tiny.",
+    ),
     (["depth", "a.jpg", "--out", "o", "--workers", "3"], "Unknown option --workers"),
     (["reconstruct", "a", "b", "--out", "o.glb", "--workers", "3"], "arguments: --workers"),
     (["distill"], "which recipe?"),
