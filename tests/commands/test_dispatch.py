@@ -94,6 +94,8 @@ SLIPS = [
     (["evaluate", "depth", "--head", "h", "--data", "nyu:d"], "Did you mean 'nyud'"),
     (["evaluate", "depth", "--head", "h", "--baseline", "colour"], "that knows colours alone is --encoder"),
     (["evaluate", "depth", "--head", "h", "--model", "m"], "exclude each other"),
+    (["predict", "depth", "a", "--out", "o", "--head", "h", "--model", "m"], "exclude each other"),
+    (["reconstruct", "a", "b", "--out", "o.glb", "--head", "h", "--model", "m"], "exclude each other"),
     (["evaluate", "segmentation", "--head", "h", "--fit.steps", "9"], "--fit.steps would have no effect"),
     (["evaluate", "knn", "--head", "h", "--fit.neighbours", "3"], "--fit.neighbours would have no effect"),
     (["evaluate", "knn", "--head", "h", "--recipe", "usual"], "--recipe would have no effect"),
@@ -115,7 +117,12 @@ SLIPS = [
         ["evaluate", "knn", "--head", "dune-tiny", "--out", "o"],
         "head for knn under the name dune-tiny; there",
     ),
-    (["reconstruct", "a", "b", "--out", "o.glb", "--head", "generic-tiny"], "under the name generic-tiny"),
+    (
+        ["reconstruct", "a", "b", "--out", "o.glb", "--head", "generic-tiny"],
+        "under the name generic-tiny; models with one: dune-tiny.",
+    ),
+    (["depth", "a.jpg", "--out", "o", "--workers", "3"], "Unknown option --workers"),
+    (["reconstruct", "a", "b", "--out", "o.glb", "--workers", "3"], "arguments: --workers"),
     (["distill"], "which recipe?"),
     (
         ["world", "show", "w", "--out", "o.png", "--plain", "rooms", "--rows", "2"],

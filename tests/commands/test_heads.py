@@ -216,7 +216,7 @@ def test_knn_and_linear_from_folder_to_metrics_and_names(tmp_path):
         assert main(["evaluate", task, "--head", str(out / "head"), *COMPUTING]) == 0
         photos = [str(root / "val" / name) for name in ("blue/1.png", "red/2.png")]
         argv = ["predict", task, *photos, "--head", str(out / "head"), "--out", str(out / "named")]
-        assert main([*argv, *COMPUTING]) == 0
+        assert main([*argv, "--device", "cpu"]) == 0
         for name, number in (("blue", 1), ("red", 2)):
             named = json.loads((out / "named" / f"{number}.{task}.json").read_text())
             assert set(named) == ({"k=1", "k=3"} if task == "knn" else {"linear"})

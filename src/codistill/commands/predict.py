@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     task = find_task(asked.task.name)
     if task.predict is None:
         raise ConfigError(f"{task.name} has no predictions of single images")
-    if own.head is not None and own.unnamed:
+    if own.unnamed:
         say_shipped(own.head.parent.parent.name, "--head")
     images = [replace(image, name=f"{image.name}.{task.name}") for image in find_images(own.images)]
     check_results(images, [image.within(own.out, ".png") for image in images])

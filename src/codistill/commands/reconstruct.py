@@ -24,7 +24,7 @@ from codistill.tasks.two_view.task import TASK
 
 def main(argv: list[str]) -> int:
     arguments = parse(argv)
-    if arguments.head is not None and arguments.unnamed:
+    if arguments.unnamed:
         say_shipped(arguments.head.parent.parent.name, "--head")
     if arguments.focal is not None and not 0 < arguments.focal < math.inf:
         raise ConfigError(f"--focal must be above 0 pixels; got {arguments.focal:g}")
@@ -68,12 +68,12 @@ def main(argv: list[str]) -> int:
     for path in written:
         write_scene(scene, path, about)
     save_picture(preview(scene), picture)
-    _print(scene)
+    _print(scene, config.min_matches)
     print(f"wrote {', '.join(map(str, [*written, picture]))}")
     return 0
 
 
-def _print(scene: Scene) -> None:
+def _print(scene: Scene, least: int) -> None:
     for camera in scene.cameras:
         x, y, z = camera.camera_to_world[:3, 3]
         source = "known" if camera.known_focal else "estimated"
@@ -81,7 +81,10 @@ def _print(scene: Scene) -> None:
             f"{camera.image.path}: focal {camera.focal:.0f} px ({source}), at ({x:.2f}, {y:.2f}, {z:.2f}) m"
         )
     for link in scene.links:
-        print(f"pair {link.first + 1}-{link.second + 1}: {link.inliers} of {len(link.matches)} matches agree")
+        left_out = "; left out" if link.inliers < least else ""
+        print(
+            f"pair {link.first + 1}-{link.second + 1}: {link.inliers} of {len(link.matches)} matches agree{left_out}"
+        )
     if scene.losses:
         print(f"alignment: {scene.losses[0]:.4f} → {scene.losses[-1]:.4f} in {len(scene.losses)} steps")
     print(f"{len(scene.points)} points")

@@ -89,7 +89,7 @@ def make_runtime(asked: Any, out: Path, command: Sequence[str], process: Process
         out=out,
         cache=getattr(asked, "cache", None),
         device=device,
-        workers=asked.workers,
+        workers=getattr(asked, "workers", None),
         recompute=getattr(asked, "recompute", False),
         console=Console(stderr=True, quiet=process is not None and not process.is_main),
         command=tuple(command),

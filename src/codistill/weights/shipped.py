@@ -69,10 +69,16 @@ def shipped_head(task: str, name: str | None = None) -> Path:
         head = folder / HEADS / task
         if head.is_dir():
             return head
-    having = sorted({head.name for folder in models.values() for head in (folder / HEADS).glob("*")})
+    others = [known for known, folder in models.items() if (folder / HEADS / task).is_dir()]
+    tasks = sorted({head.name for folder in models.values() for head in (folder / HEADS).glob("*")})
+    there = (
+        f"models with one: {', '.join(others)}"
+        if others
+        else f"there are heads for: {', '.join(tasks) or 'nothing'}"
+    )
     raise CheckpointError(
-        f"no model that ships has a head for {task}{f' under the name {name}' if name else ''}; there are heads for: "
-        f"{', '.join(having) or 'nothing'}. Fit one: codistill fit {task} …"
+        f"no model that ships has a head for {task}{f' under the name {name}' if name else ''}; {there}. Fit one: "
+        f"codistill fit {task} …"
     )
 
 

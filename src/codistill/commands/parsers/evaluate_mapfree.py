@@ -35,7 +35,7 @@ add_other_encoder_option(PARSER)
 add("--split", default="val", help="(val)")
 add("--limit", type=int, metavar="N", help="locate the first N queries; the others count as failures (all)")
 add("--out", type=Path, metavar="OUT", help="folder of the results")
-add_computing(PARSER)
+add_computing(PARSER, loader=False)
 
 
 def parse(argv: list[str]) -> Asked:

@@ -8,13 +8,13 @@ from codistill.commands.parsers.task_options import (
     Asked,
     add_computing,
     add_other_encoder_option,
+    choose_head,
     help_text,
     known_flags,
     sort_flags,
 )
 from codistill.commands.parsers.task_text import added_names, read_task, task_places
 from codistill.errors import ConfigError
-from codistill.weights.shipped import given_head
 
 USAGE = "codistill predict TASK IMAGE… [--head HEAD] --out DIR [--OPTION VALUE …]"
 IMAGES_HELP = "image files, folders (with all that is in them), or patterns such as 'photos/*.jpg'"
@@ -32,7 +32,7 @@ add("--model", type=Path, metavar="FILE", help="a released file of encoder and h
 add_other_encoder_option(PARSER)
 add("--out", type=Path, metavar="DIR", help="folder of the results")
 add("--json", action="store_true", help="one JSON object a line and image, on standard output")
-add_computing(PARSER)
+add_computing(PARSER, loader=False)
 
 
 def parse(argv: list[str]) -> Asked:
@@ -64,11 +64,8 @@ def parse(argv: list[str]) -> Asked:
     flags = sort_flags(words, task, PARSER, fitting=None, testing="output")
     if not images:
         raise ConfigError(f"which images? They come right after the task: {USAGE}")
-    if own.head is not None and own.model is not None:
-        raise ConfigError("--head and --model exclude each other: name one of them")
     if own.out is None:
         raise ConfigError("where to? add --out DIR")
-    if own.model is None:
-        own.unnamed, own.head = own.head is None, given_head(own.head, task.name)
+    choose_head(own, task.name)
     own.images = images
     return Asked(task=task, own=own, flags=flags)

@@ -3,9 +3,8 @@
 import argparse
 from pathlib import Path
 
-from codistill.commands.parsers.task_options import add_computing, add_other_encoder_option
+from codistill.commands.parsers.task_options import add_computing, add_other_encoder_option, choose_head
 from codistill.geometry.robust import MAX_SAMPLES, PNP_SOLVERS, RobustConfig
-from codistill.weights.shipped import given_head
 
 PARSER = argparse.ArgumentParser(
     prog="codistill reconstruct",
@@ -58,7 +57,7 @@ group.add_argument(
     help="at most so many, of every solver; fewer where many matches agree (%(default)s)",
 )
 group.add_argument("--sample-seed", type=int, default=0, metavar="N", help="of the samples (0)")
-add_computing(PARSER)
+add_computing(PARSER, loader=False)
 
 
 def robust_config(arguments: argparse.Namespace) -> RobustConfig:
@@ -74,10 +73,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The checked arguments; argparse may end the process (--help, errors).
 
     Raises:
-        ConfigError: for impossible numbers of samples.
+        ConfigError: for impossible numbers of samples, or a head and a model together.
+        CheckpointError: see `choose_head`.
     """
     arguments = PARSER.parse_args(argv)
     robust_config(arguments)
-    if arguments.model is None:
-        arguments.unnamed, arguments.head = arguments.head is None, given_head(arguments.head, "two-view")
+    choose_head(arguments, "two-view")
     return arguments

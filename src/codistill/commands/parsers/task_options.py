@@ -19,6 +19,7 @@ from codistill.files.dataclass_fields import (
     path_of_flag,
 )
 from codistill.files.specs import parse_spec
+from codistill.weights.shipped import given_head
 
 FEATURES = "features."
 FEATURE_CLASS = "codistill.tasks.shared.features:FeatureConfig"
@@ -214,12 +215,28 @@ class Asked:
     flags: TaskFlags = field(default_factory=TaskFlags)
 
 
-def add_computing(parser: argparse.ArgumentParser) -> None:
+def add_computing(parser: argparse.ArgumentParser, *, loader: bool = True) -> None:
+    """Add --device, and --workers for commands with a data loader."""
     group = parser.add_argument_group("computing")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    group.add_argument(
-        "--workers", type=int, metavar="N", help="loader processes; 0: none (the CPUs of this process)"
-    )
+    if loader:
+        group.add_argument(
+            "--workers", type=int, metavar="N", help="loader processes; 0: none (the CPUs of this process)"
+        )
+
+
+def choose_head(own: argparse.Namespace, task: str) -> None:
+    """Set `head` to the path that is meant, and `unnamed` to whether the first model that ships is taken.
+
+    Raises:
+        ConfigError: for a head and a released model together, or if no model that ships has a head for the task.
+        CheckpointError: if the named model has none.
+    """
+    if own.head is not None and own.model is not None:
+        raise ConfigError("--head and --model exclude each other: name one of them")
+    own.unnamed = own.head is None and own.model is None
+    if own.model is None:
+        own.head = given_head(own.head, task)
 
 
 def add_other_encoder_option(parser: argparse.ArgumentParser, *, shown: bool = True) -> None:

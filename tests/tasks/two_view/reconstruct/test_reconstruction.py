@@ -17,7 +17,7 @@ from codistill.tasks.two_view.reconstruct.edges import build_graph, check_connec
 from codistill.tasks.two_view.reconstruct.files import check_target, write_scene
 from codistill.tasks.two_view.reconstruct.images import SourceImage, read_image
 from codistill.tasks.two_view.reconstruct.preview import preview, render_points
-from codistill.tasks.two_view.reconstruct.reconstruct import ReconstructConfig, reconstruct
+from codistill.tasks.two_view.reconstruct.reconstruct import ReconstructConfig, reconstruct, scene_of
 from codistill.tasks.two_view.reconstruct.start import first_guess, spanning_tree
 from codistill.tasks.two_view.sight import TwoViewAnswer
 
@@ -147,6 +147,40 @@ def test_images_that_nothing_connects_are_named():
     check_connected(graph, images, 12)
     with pytest.raises(DataError, match=r"no overlap was found between .*2\.png.* at best \d+ matches agree"):
         check_connected(graph, images, 10**6)
+
+
+def test_a_pair_without_overlap_has_no_effect_on_the_scene():
+    """However confident its wrong prediction is: of three images, the first and the last do not overlap."""
+    views, images = _images()
+    graph = build_graph(OraclePredictor(views), images, choose_pairs(3))
+    config = ReconstructConfig(align=AlignConfig(iterations=0))
+
+    def spoiled(edge):
+        if {edge.first, edge.second} != {0, 2}:
+            return edge
+        wrong = (edge.points[0], edge.points[1].flip(-1))
+        return replace(edge, points=wrong, confidence=tuple(2 * c for c in edge.confidence))
+
+    links = tuple(replace(k, inliers=11) if (k.first, k.second) == (0, 2) else k for k in graph.links)
+    wrong = replace(graph, edges=tuple(map(spoiled, graph.edges)), links=links)
+    for least, right in ((12, True), (0, False)):
+        found = scene_of(wrong, images, replace(config, min_matches=least))
+        assert found.links == links
+        places = [camera.camera_to_world[:3, 3] for camera in found.cameras]
+        truth = [pose[:3, 3] for pose in _relative(POSES)]
+        assert bool(np.abs(np.subtract(places, truth)).max() < 0.03) == right
+
+
+def test_an_image_that_the_network_refuses_is_named():
+    class Strict(OraclePredictor):
+        def encode(self, image):
+            if image.shape[0] < 14:
+                raise DataError("the short side is below one patch")
+            return super().encode(image)
+
+    views, images = _images(((56, 84), (7, 84), (56, 84)))
+    with pytest.raises(DataError, match=r"^1\.png: the short side is below one patch"):
+        build_graph(Strict(views), images, choose_pairs(3))
 
 
 def test_files_hold_the_scene(scene, tmp_path):

@@ -5,7 +5,7 @@ two edges, and each image is encoded once. Source: DUSt3R (arXiv 2312.14132), se
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -106,8 +106,15 @@ def build_graph(
     Raises:
         DataError: for an image that is too elongated for the network.
     """
-    views = [predictor.encode(image.pixels) for image in images]
+    views = [_encoded(predictor, image) for image in images]
     return graph_of(predictor, images, views, pairs, progress, robust)
+
+
+def _encoded(predictor: TwoViewPredictor, image: SourceImage) -> EncodedView:
+    try:
+        return predictor.encode(image.pixels)
+    except DataError as error:
+        raise DataError(f"{image.path}: {error}") from None
 
 
 def graph_of(
@@ -217,6 +224,13 @@ def check_connected(graph: Graph, images: list[SourceImage], least: int) -> None
             f"pose, {least} are asked for. Give images that see the same place, add some in between, or lower "
             "--min-matches (0 accepts every pair)."
         )
+
+
+def consistent_pairs(graph: Graph, least: int) -> Graph:
+    """The graph without the edges of pairs that have fewer consistent matches."""
+    few = {frozenset((link.first, link.second)) for link in graph.links if link.inliers < least}
+    kept = (edge for edge in graph.edges if frozenset((edge.first, edge.second)) not in few)
+    return replace(graph, edges=tuple(kept))
 
 
 def best_confidence(graph: Graph, count: int) -> list[Tensor]:

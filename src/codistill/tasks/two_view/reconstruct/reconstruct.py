@@ -14,6 +14,7 @@ from codistill.tasks.two_view.reconstruct.edges import (
     build_graph,
     check_connected,
     choose_pairs,
+    consistent_pairs,
 )
 from codistill.tasks.two_view.reconstruct.images import SourceImage
 from codistill.tasks.two_view.reconstruct.scene import Scene, check_confidence, make_scene
@@ -26,7 +27,8 @@ class ReconstructConfig:
 
     Attributes:
         window: two images form a pair if they are at most this far apart in the given order; None: all pairs.
-        min_matches: number of consistent matches from which a pair counts as overlapping; 0: every pair does.
+        min_matches: number of consistent matches from which a pair counts as overlapping; others have no effect on the
+            scene; 0: every pair counts.
         min_confidence: smallest confidence of points; None: drop the least confident fifth of each image.
         align: config of the global alignment.
         robust: config of the poses of pairs and of the first guess.
@@ -74,6 +76,7 @@ def scene_of(graph: Graph, images: list[SourceImage], config: ReconstructConfig)
     """
     if config.min_matches:
         check_connected(graph, images, config.min_matches)
+        graph = consistent_pairs(graph, config.min_matches)
     if config.min_confidence is not None:
         check_confidence(graph, len(images), config.min_confidence)
     start = first_guess(graph, images, config.robust)
