@@ -37,5 +37,5 @@ def test_a_damaged_array_and_a_missing_file_are_refused(folder: Path) -> None:
     with pytest.raises(DataError, match="CRC"):
         read_stored(folder)
     path.unlink()
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match=r"holds no per_image\.npz\. Give the --out folder"):
         read_stored(folder)

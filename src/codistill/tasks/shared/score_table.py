@@ -119,6 +119,10 @@ def read_stored(folder: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             stored = {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{folder}: holds no {path.name}. Give the --out folder of an evaluation that has ended."
+        ) from error
     except DAMAGE as error:
         raise DataError(
             f"{path}: the counts of an evaluation cannot be read ({str(error) or type(error).__name__}). Copy the file "
