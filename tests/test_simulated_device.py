@@ -89,9 +89,7 @@ def test_a_fitted_head_scores_the_same(tmp_path: Path, tiny_world: Path) -> None
         "--pictures",
         0,
     )
-    outs = both(
-        tmp_path, *words, "--fit.size", 56, "--fit.steps", 20, "--fit.views", 1, "--domain", "objects"
-    )
+    outs = both(tmp_path, *words, "--fit.size", 56, "--fit.steps", 20, "--fit.views", 1)
     assert alike(*map(scores, outs))
 
 
