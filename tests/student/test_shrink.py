@@ -127,6 +127,7 @@ def readout(encoder: ViTEncoder, teacher: ViTEncoder, fit: Tensor, held: Tensor)
     return float(missed / (wanted - wanted.mean((0, 1))).square().sum())
 
 
+@pytest.mark.slow
 def test_real_tokens_can_be_read_from_the_narrow_ones() -> None:
     teacher = load_encoder(str(weights()))
     assert isinstance(teacher, ViTEncoder)
