@@ -1,7 +1,9 @@
 """Reading YAML: what a text may cost is bounded, and what people write is far below the bounds."""
 
+import importlib.util
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import yaml
@@ -34,7 +36,7 @@ def mappings(width: int, levels: int) -> str:
         (mappings(9, 9), "expands to more than"),
         (billions(1, 60), "nested deeper"),
         ("[" * 60 + "]" * 60, "nested deeper"),
-        ("[" * 10_000, "nested deeper"),
+        ("[" * 10_000, "nest"),
         ("{a: " * 10_000, "nested deeper"),
         ("- " * 10_000, "nested deeper"),
         ("&a [*a]", "contains itself"),
@@ -54,6 +56,24 @@ def test_a_small_text_cannot_cost_much(text: str, reason: str | None) -> None:
         with pytest.raises(ValueError, match=reason):
             parse_yaml(text)
     assert time.process_time() - start < 3.0
+
+
+def test_a_mistake_is_shown_with_its_line() -> None:
+    with pytest.raises(ValueError, match=r"line 2, column 4:\n    b: \[1\n       \^"):
+        parse_yaml("é: 1\nb: [1\n")
+
+
+def test_without_libyaml_the_same_values_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    spec = importlib.util.find_spec("codistill.files.yaml_text")
+    assert spec is not None and spec.loader is not None and spec.origin is not None
+    other = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(other)
+    texts = [path.read_text() for path in Path(spec.origin).parents[1].rglob("*.yaml")]
+    assert len(texts) > 3
+    assert [other.parse_yaml(text) for text in texts] == [parse_yaml(text) for text in texts]
+    with pytest.raises(ValueError, match="nested deeper"):
+        other.parse_yaml("[" * 60)
 
 
 def test_aliases_and_long_lists_are_read() -> None:
