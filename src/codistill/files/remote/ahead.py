@@ -3,12 +3,15 @@
 import os
 import queue
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
+_Begun = tuple[Future[Any], Callable[[], Any]]
+THREAD = "codistill-ahead"
 _MOST_WAITING = 4096
 
 
@@ -26,8 +29,9 @@ class Ahead(Generic[Result]):
     def _start(self) -> None:
         self._process = os.getpid()
         self._begun: OrderedDict[Hashable, Future[Result]] = OrderedDict()
-        self._waiting: queue.SimpleQueue[tuple[Future[Result], Callable[[], Result]]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Begun | None] = queue.SimpleQueue()
         self._running = 0
+        weakref.finalize(self, self._waiting.put, None)
 
     def __getstate__(self) -> dict[str, object]:
         return {"threads": self.threads}
@@ -49,20 +53,22 @@ class Ahead(Generic[Result]):
         self._waiting.put((future, call))
         if self._running < self.threads:
             self._running += 1
-            threading.Thread(target=self._work, daemon=True, name="codistill-ahead").start()
+            threading.Thread(target=_work, args=(self._waiting,), daemon=True, name=THREAD).start()
 
     def take(self, key: Hashable, call: Callable[[], Result]) -> Result:
         """Return the result of the key's call, started early or made now; raises what the call raises."""
         future = self._begun.pop(key, None) if self._process == os.getpid() else None
         return call() if future is None else future.result()
 
-    def _work(self) -> None:
-        waiting = self._waiting
-        while True:
-            future, call = waiting.get()
-            if not future.set_running_or_notify_cancel():
-                continue
+
+def _work(waiting: "queue.SimpleQueue[_Begun | None]") -> None:
+    """Make the calls of a queue until its owner is gone; it then holds None, which every thread leaves for the next."""
+    while (begun := waiting.get()) is not None:
+        future, call = begun
+        if future.set_running_or_notify_cancel():
             try:
                 future.set_result(call())
             except BaseException as error:
                 future.set_exception(error)
+        del begun, future, call  # the call may hold the owner
+    waiting.put(None)
