@@ -1,5 +1,6 @@
 """A tiny embedded world that any test may read, built once per session (or kept in `CODISTILL_TEST_WORLD`)."""
 
+import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,27 +16,36 @@ TINY_IMAGES = 12
 """Per domain: 8 to train on, 2 to validate, 2 to test (whole pairs, for rooms)."""
 
 
-def _build(folder: Path, domains: tuple[str, ...]) -> Path:
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Files are written as always, but not forced onto the disk: no test pulls the plug."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+def _build(factory: pytest.TempPathFactory, name: str, domains: tuple[str, ...]) -> Path:
+    """A world that the workers of a session share, or the one that `CODISTILL_TEST_WORLD` keeps."""
     pytest.importorskip("embreex", reason="needs the extra `world`")
     pytest.importorskip("trimesh", reason="needs the extra `world`")
     from codistill.world.build import WorldConfig, build_world
 
+    session = factory.getbasetemp()
+    session = session.parent if "PYTEST_XDIST_WORKER" in os.environ else session
+    folder = Path(os.environ.get("CODISTILL_TEST_WORLD") or session) / name
+    folder.mkdir(parents=True, exist_ok=True)
     images = TINY_IMAGES * len(domains)
     config = WorldConfig(images=images, domains=domains, size=112, val_share=1 / 6, test_share=1 / 6)
-    build_world(folder, config, workers=1)
+    with (folder.parent / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build_world(folder, config, workers=1)  # what is there stays
     return folder
-
-
-def _folder(factory: pytest.TempPathFactory, name: str) -> Path:
-    """A folder of this session, or the one that `CODISTILL_TEST_WORLD` keeps."""
-    kept = os.environ.get("CODISTILL_TEST_WORLD")
-    return Path(kept) / name if kept else factory.mktemp(name)
 
 
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world of `objects` and `rooms`, 24 pictures of 112 pixels; seconds to make."""
-    return _build(_folder(tmp_path_factory, "tiny_world"), ("objects", "rooms"))
+    return _build(tmp_path_factory, "tiny_world", ("objects", "rooms"))
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +58,7 @@ def tiny_people_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(
             "Anny is not built yet (one to four minutes); any `codistill world build` with people does it"
         )
-    return _build(_folder(tmp_path_factory, "tiny_people_world"), ("people",))
+    return _build(tmp_path_factory, "tiny_people_world", ("people",))
 
 
 @pytest.fixture(scope="module")

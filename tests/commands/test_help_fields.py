@@ -1,10 +1,8 @@
 """`distill --help-fields` describes every field, also those that share an entry of a docstring."""
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 
+import forked
 from codistill.commands.help_fields import separate_entries
 
 
@@ -41,11 +39,10 @@ def test_entries_are_separated_in_nested_classes() -> None:
 
 def test_every_field_of_a_recipe_is_described() -> None:
     """In a process of its own: tyro keeps the docstrings that it has read."""
-    command = [sys.executable, "-m", "codistill", "distill", "debug", "--help-fields"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"}
-    )
-    lines = [line.strip("│ \n") for line in done.stdout.splitlines()]
+    command = ["-m", "codistill", "distill", "debug", "--help-fields"]
+    code, said, errors = forked.run(command, environment={"COLUMNS": "80"})
+    assert code == 0, errors
+    lines = [line.strip("│ \n") for line in said.splitlines()]
     flags = [at for at, line in enumerate(lines) if line.startswith("--")]
     assert len(flags) > 100
     assert not [lines[at] for at in flags if lines[at + 1].startswith("(default")]

@@ -2,12 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+import forked
 
 
 def processes_of(session: int) -> list[int]:
@@ -23,23 +24,21 @@ def processes_of(session: int) -> list[int]:
     return found
 
 
+IN_A_SESSION = "import os, sys, codistill.cli; os.setsid(); sys.exit(codistill.cli.main(sys.argv[1:]))"
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_nobody_stays_after_a_kill(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    command = ["distill", "debug", "--out", str(run), "--loader.num-workers", "1", "--device", "cpu"]
-    training = subprocess.Popen(
-        [sys.executable, "-m", "codistill", *command, "--engine.total-steps", "100000"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    command = ["distill", "debug", "--out", run, "--loader.num-workers", "1", "--device", "cpu"]
+    training = forked.start(["-c", IN_A_SESSION, *command, "--engine.total-steps", "100000"])
     try:
         started = time.monotonic()
         while not (run / "metrics.jsonl").exists() and time.monotonic() - started < 120:
             assert training.poll() is None, "the training ended by itself"
             time.sleep(0.2)
         assert len(processes_of(training.pid)) >= 3  # itself, the fork server, a worker
-        os.kill(training.pid, signal.SIGKILL)
+        training.kill()
         training.wait()
         deadline = time.monotonic() + 30
         while (left := processes_of(training.pid)) and time.monotonic() < deadline:

@@ -99,14 +99,13 @@ MIXED = ("generic", "3d", "human") * 2
 ORDERED = ("generic", "generic", "3d", "3d", "human", "human")
 
 
-@pytest.mark.parametrize("clip", ["per_tensor", "global", "none"])
 @pytest.mark.parametrize(
-    ("sharing", "domains", "copies"),
+    ("clip", "sharing", "domains", "copies"),
     [
-        ("full", MIXED, 1),  # the draws of teacher dropping
-        ("none", ORDERED, 2),  # and who teaches what
-        ("none", MIXED, 2 + 3),  # and, where rows are no range, which they are
-        ("generic", MIXED, 2 + 3),
+        ("per_tensor", "full", MIXED, 1),  # the draws of teacher dropping
+        ("global", "none", ORDERED, 2),  # and who teaches what
+        ("none", "none", MIXED, 2 + 3),  # and, where rows are no range, which they are
+        ("per_tensor", "generic", MIXED, 2 + 3),
     ],
 )
 def test_nothing_is_read_and_few_small_things_are_copied(

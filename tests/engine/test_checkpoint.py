@@ -2,8 +2,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
+import forked
 from codistill.engine.checkpoint import (
     Keep,
     find_checkpoint,
@@ -207,11 +206,9 @@ except Exception as error:
 def test_a_write_that_the_system_refuses_loses_nothing(tmp_path):
     """A file-size limit of the operating system stands in for a full disk: the write itself fails."""
     script = DISK_FULL.format(tests=str(Path(__file__).parent), run=str(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert done.stdout.startswith("WriteError"), done.stdout + done.stderr
-    assert "cannot be written" in done.stdout and "Nothing that was already saved is lost" in done.stdout
+    code, said, errors = forked.run(["-c", script])
+    assert code == 0 and said.startswith("WriteError"), said + errors
+    assert "cannot be written" in said and "Nothing that was already saved is lost" in said
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
     assert find_checkpoint(tmp_path)[0] is not None
 

@@ -12,6 +12,7 @@ import torch
 from engine_toys import run_toy
 from safetensors.torch import load_file
 
+import forked
 from codistill.engine.distributed import Process, _sendable, choose_device, start_process
 from codistill.errors import CodistillError, ConfigError, DataError, MissingExtraError
 
@@ -23,20 +24,16 @@ def ends_of_two(*arguments: object) -> list[tuple[int, str, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, engine_toys.__file__, *map(str, arguments)]
-    shared = {**ENVIRONMENT, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     ranks = [
-        subprocess.Popen(
-            command,
-            env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        forked.start(
+            [engine_toys.__file__, *arguments],
+            environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            first=["torch._dynamo", "torch.onnx"],  # DDP and FSDP2 import them
         )
         for rank in range(2)
     ]
-    said = [rank.communicate(timeout=300) for rank in ranks]
-    return [(rank.returncode, *texts) for rank, texts in zip(ranks, said, strict=True)]
+    return [(rank.wait(), rank.out.read_text(), rank.err.read_text()) for rank in ranks]
 
 
 def two_processes(*arguments: object) -> str:

@@ -13,6 +13,7 @@ from engine_toys import LinearObjective, run_toy, with_bad_image
 from rich.console import Console
 from safetensors.torch import load_file
 
+import forked
 from codistill.engine.distributed import Process
 from codistill.engine.loop import EngineConfig, train
 from codistill.engine.nonfinite import NonFiniteError
@@ -335,15 +336,11 @@ def test_a_tracker_that_is_not_installed_says_how_to_get_it(tmp_path):
 
 
 def test_the_folder_is_one_process_s(tmp_path):
-    import subprocess
-    import sys
-
-    script = Path(engine_toys.__file__)
-    first = subprocess.Popen(
-        [sys.executable, script, tmp_path, "--delay", "0.5"], stderr=subprocess.PIPE, text=True
-    )
+    first = forked.start([engine_toys.__file__, tmp_path, "--delay", "0.5"])
     try:
-        assert first.stderr is not None and "step 3/12" in first.stderr.readline()
+        while "step 3/12" not in first.err.read_text():
+            assert first.poll() is None
+            time.sleep(0.01)
         with pytest.raises(ConfigError, match="another process is training in"):
             run_toy(tmp_path)
     finally:

@@ -1,14 +1,14 @@
 """Several gloo processes under DDP and FSDP2, killed, signalled twice, unevenly validated: no hang, the same end."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import engine_worlds
 import pytest
 import torch
 from safetensors.torch import load_file
+
+import forked
 
 
 def rows(run: Path, name: str) -> list[dict]:
@@ -34,13 +34,13 @@ def assert_same_end(run: Path, calm: Path) -> None:
 
 
 def disturbed(folder: Path, seed: int, *runs: str) -> list[str]:
-    command = [sys.executable, engine_worlds.__file__, str(folder), str(seed), *runs]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
-    assert done.returncode == 0 and len(done.stdout.splitlines()) == len(runs), done.stdout + done.stderr
-    for line in done.stdout.splitlines():
+    disturb = [engine_worlds.__file__, folder, seed, *runs]
+    code, said, errors = forked.run(disturb, first=["torch._dynamo", "torch.onnx"], timeout=1500.0)
+    assert code == 0 and len(said.splitlines()) == len(runs), said + errors
+    for line in said.splitlines():
         run, calm = line.split()[:2]
         assert_same_end(folder / run, folder / calm)
-    return done.stdout.splitlines()
+    return said.splitlines()
 
 
 def test_worlds_of_ranks_survive_what_befalls_them(tmp_path):

@@ -1,11 +1,7 @@
 """Extraction as users run it: equal to the encoder, killed and gone on with, damaged images, parts, refusals."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -17,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import codistill
+import forked
 from codistill.cli import main
 from codistill.encoders.registry import FunctionEncoder
 from codistill.errors import DataError
@@ -107,25 +104,13 @@ def test_killed_at_any_moment_the_same_command_goes_on(photos: Path, tmp_path: P
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     options = ["--shard-images", "4"]
     assert extract(photos, straight, *options) == 0
-    command = [
-        sys.executable,
-        "-m",
-        "codistill",
-        "extract",
-        str(photos),
-        "--out",
-        str(killed),
-        *SMALL,
-        *options,
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for wanted in (1, 3):
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        process = forked.start(["-m", "codistill", "extract", photos, "--out", killed, *SMALL, *options])
         deadline = time.monotonic() + 60
         while len(list(killed.glob("shard_*"))) < wanted and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     (killed / ".tmp-shard_00004.safetensors-77").write_bytes(b"what a killed process leaves")
     assert extract(photos, killed, *options) == 0
