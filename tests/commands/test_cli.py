@@ -43,3 +43,12 @@ def test_unknown_command(capsys: pytest.CaptureFixture) -> None:
     assert "Did you mean 'segment'" in capsys.readouterr().err
     assert main([]) == 2
     assert main(["--version"]) == 0
+
+
+@pytest.mark.parametrize(
+    "words", ["segment x.png --out", "fit depth --out", "study run paper --out", "distill debug --out"]
+)
+def test_an_empty_path_is_not_the_current_folder(words: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*words.split(), ""])
+    assert end.value.code == 2 and "it is empty" in capsys.readouterr().err

@@ -34,7 +34,12 @@ def main(argv: list[str]) -> int:
     model.to(choose_device(arguments.device))
     with SampleProgress(f"scoring {data.spec} ({data.split})") as progress:
         found = evaluate(
-            TASK, score_segmenter(model, data), data, test, pictures=arguments.pictures, progress=progress
+            TASK,
+            score_segmenter(model, data, None),
+            data,
+            test,
+            pictures=arguments.pictures,
+            progress=progress,
         )
     about = {
         **model.describe(),

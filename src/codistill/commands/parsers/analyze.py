@@ -1,8 +1,8 @@
 """Options of `codistill analyze`."""
 
 import argparse
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.errors import ConfigError
 
 SIZE = 448
@@ -29,7 +29,9 @@ add(
     action="store_false",
     help="of runs: leave out the explained variance, for which all teachers see the held-out images",
 )
-add("--out", type=Path, metavar="DIR", help="where figures and numbers go (RUN/analysis, or `analysis`)")
+add(
+    "--out", type=named_path, metavar="DIR", help="where figures and numbers go (RUN/analysis, or `analysis`)"
+)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -1,13 +1,13 @@
 """`codistill bench export FILE…`: exported files compared with eager PyTorch, in turns on this machine, with memory."""
 
 import argparse
-from pathlib import Path
 
 from codistill.commands.parsers.bench_options import add_json
+from codistill.commands.parsers.paths import named_path
 
 PARSER = argparse.ArgumentParser(prog="codistill bench export", description=__doc__)
 add = PARSER.add_argument
-add("files", nargs="+", type=Path, metavar="FILE", help="of `codistill export`, all of one network")
+add("files", nargs="+", type=named_path, metavar="FILE", help="of `codistill export`, all of one network")
 add("--size", type=int, metavar="PX", help="square side (224, unless the files have a fixed size)")
 add("--batch", type=int, default=1, metavar="N", help="images of a pass (1)")
 add("--compile", action="store_true", help="the network under torch.compile as well: minutes")

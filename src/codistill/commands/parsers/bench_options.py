@@ -1,7 +1,8 @@
 """Options of several benchmarks: device, threads, output file."""
 
 import argparse
-from pathlib import Path
+
+from codistill.commands.parsers.paths import named_path
 
 
 def add_device(parser: argparse.ArgumentParser, *, threads: int) -> None:
@@ -11,4 +12,4 @@ def add_device(parser: argparse.ArgumentParser, *, threads: int) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    parser.add_argument("--json", type=named_path, metavar="FILE", help="write the numbers there as well")

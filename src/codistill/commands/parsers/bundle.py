@@ -1,7 +1,8 @@
 """Options of `codistill bundle`."""
 
 import argparse
-from pathlib import Path
+
+from codistill.commands.parsers.paths import named_path
 
 PARSER = argparse.ArgumentParser(
     prog="codistill bundle",
@@ -13,11 +14,11 @@ PARSER = argparse.ArgumentParser(
 add = PARSER.add_argument
 add(
     "encoder",
-    type=Path,
+    type=named_path,
     metavar="E",
     help="an export, run, weights file or name; with --head: the model's folder",
 )
-add("--out", type=Path, metavar="DIR", help="folder to make; its name is the model's")
+add("--out", type=named_path, metavar="DIR", help="folder to make; its name is the model's")
 add("--about", metavar="TEXT", help="the card's text: data, recipe, what it cannot do; @FILE reads it")
 add("--licence", metavar="TEXT", help="of the weights, if not that of E")
 add("--size", type=int, metavar="PIXELS", help="of the card's computed picture (112)")

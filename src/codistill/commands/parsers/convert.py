@@ -1,7 +1,8 @@
 """Options of `codistill convert`."""
 
 import argparse
-from pathlib import Path
+
+from codistill.commands.parsers.paths import named_path
 
 PARSER = argparse.ArgumentParser(
     prog="codistill convert",
@@ -9,7 +10,7 @@ PARSER = argparse.ArgumentParser(
 )
 add = PARSER.add_argument
 add("what", metavar="WHAT", help="a weights file, a run, an export, or a known name")
-add("--out", required=True, type=Path, metavar="DIR", help="folder to make")
+add("--out", required=True, type=named_path, metavar="DIR", help="folder to make")
 add("--overwrite", action="store_true", help="replace an export that is there already")
 add("--encoder-only", action="store_true", help="leave projectors and target statistics out")
 add("--image-size", type=int, metavar="PIXELS", help="resize the positional embedding for this size")

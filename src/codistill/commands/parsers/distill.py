@@ -1,8 +1,8 @@
 """Options of `codistill distill`."""
 
 import argparse
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.commands.parsers.recipe_options import check_overrides, check_recipe_name
 from codistill.errors import ConfigError
 
@@ -24,7 +24,7 @@ PARSER = argparse.ArgumentParser(
 )
 add = PARSER.add_argument
 add("recipe", nargs="?", metavar="RECIPE", help="known name, saved .yaml, or file.py:NAME")
-add("--out", type=Path, metavar="RUN", help="folder of the run")
+add("--out", type=named_path, metavar="RUN", help="folder of the run")
 add(
     "--student",
     metavar="E",
@@ -50,7 +50,7 @@ add(
 )
 add(
     "--target-cache",
-    type=Path,
+    type=named_path,
     metavar="DIR",
     help="keep the teachers' tokens there, and read those of the same images: for ablations",
 )

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.commands.parsers.task_options import (
+    READERS,
     Asked,
     add_computing,
     add_other_encoder_option,
@@ -67,7 +69,7 @@ def make_parser(task: TaskText) -> argparse.ArgumentParser:
 
     parser.add_argument(
         "--head",
-        type=Path,
+        type=named_path,
         metavar="HEAD",
         help=shown(
             "of `codistill fit`, a released file of a head, or the name of a model that ships", headed
@@ -75,7 +77,7 @@ def make_parser(task: TaskText) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model",
-        type=Path,
+        type=named_path,
         metavar="FILE",
         help=shown("a released file of encoder and head together", headed),
     )
@@ -99,13 +101,13 @@ def make_parser(task: TaskText) -> argparse.ArgumentParser:
         "--pictures", type=int, metavar="N", help=shown("examples in pictures.png (6)", task.draws)
     )
     parser.add_argument(
-        "--against", type=Path, metavar="OUT", help="paired difference to an evaluation's folder"
+        "--against", type=named_path, metavar="OUT", help="paired difference to an evaluation's folder"
     )
     parser.add_argument("--score", metavar="NAME", help="whose difference (the task's first)")
     parser.add_argument("--margin", type=float, metavar="X", help="call differences within ± X equal")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=named_path,
         metavar="OUT",
         help="folder of the results (HEAD/evaluation)" if headed else "folder of the results",
     )
@@ -114,7 +116,7 @@ def make_parser(task: TaskText) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--cache",
-        type=Path,
+        type=named_path,
         metavar="DIR",
         help=shown("where its features are kept (OUT/head/cache)", fitted),
     )
@@ -123,7 +125,7 @@ def make_parser(task: TaskText) -> argparse.ArgumentParser:
     parser.add_argument(
         "--print-config", action="store_true", help="print what would be fitted and tested, and stop"
     )
-    add_computing(parser)
+    add_computing(parser, workers=READERS)
     return parser
 
 

@@ -1,7 +1,8 @@
 """Options of `codistill evaluate distillation`."""
 
 import argparse
-from pathlib import Path
+
+from codistill.commands.parsers.paths import named_path
 
 PARSER = argparse.ArgumentParser(
     prog="codistill evaluate distillation",
@@ -19,6 +20,6 @@ add(
     help="images of a held-out source that belong together (a camera, a scene): what REGEX matches in their names; "
     "^ for all of them. Intervals resample groups (the recipe's own rule, or each image alone); repeatable",
 )
-add("--out", type=Path, metavar="JSON", help="metrics file (RUN/distillation.json)")
+add("--out", type=named_path, metavar="JSON", help="metrics file (RUN/distillation.json)")
 
 parse = PARSER.parse_args

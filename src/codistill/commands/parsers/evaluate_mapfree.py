@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.commands.parsers.task_options import (
     Asked,
     add_computing,
@@ -24,18 +24,21 @@ USAGE = (
 
 PARSER = argparse.ArgumentParser(prog="codistill evaluate mapfree", add_help=False, allow_abbrev=False)
 add = PARSER.add_argument
-add("--data", type=Path, metavar="ROOT", help="the data set's folder: ROOT/SPLIT/sXXXXX/…")
+add("--data", type=named_path, metavar="ROOT", help="the data set's folder: ROOT/SPLIT/sXXXXX/…")
 add(
-    "--head", type=Path, metavar="HEAD", help="of `codistill fit two-view`, or the name of a model that ships"
+    "--head",
+    type=named_path,
+    metavar="HEAD",
+    help="of `codistill fit two-view`, or the name of a model that ships",
 )
-add("--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
+add("--model", type=named_path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
 add("--baseline", metavar="NAME", help="what needs no head: none, median, sift, loftr")
-add("--submission", type=Path, metavar="ZIP", help="poses that are there already")
+add("--submission", type=named_path, metavar="ZIP", help="poses that are there already")
 add_other_encoder_option(PARSER)
 add("--split", default="val", help="(val)")
 add("--limit", type=int, metavar="N", help="locate the first N queries; the others count as failures (all)")
-add("--out", type=Path, metavar="OUT", help="folder of the results")
-add_computing(PARSER, loader=False)
+add("--out", type=named_path, metavar="OUT", help="folder of the results")
+add_computing(PARSER, workers="")
 
 
 def parse(argv: list[str]) -> Asked:

@@ -1,7 +1,8 @@
 """Options of `codistill evaluate zero-shot-segmentation`."""
 
 import argparse
-from pathlib import Path
+
+from codistill.commands.parsers.paths import named_path
 
 PARSER = argparse.ArgumentParser(
     prog="codistill evaluate zero-shot-segmentation",
@@ -21,7 +22,7 @@ add(
     choices=("patch", "cls"),
     help="what stands for a patch: its token, or the projector's class-token head on it (patch)",
 )
-add("--classes", required=True, type=Path, metavar="FILE", help=".npz: embeddings, classes, tower")
+add("--classes", required=True, type=named_path, metavar="FILE", help=".npz: embeddings, classes, tower")
 add(
     "--data",
     required=True,
@@ -35,6 +36,6 @@ add("--mirror", action="store_true", help="average with the mirrored image")
 add("--upsample", default="bilinear", choices=("bilinear", "jbu"), help="how scores become pixels (bilinear)")
 add("--pictures", type=int, default=6, metavar="N", help="examples in pictures.png (6)")
 add("--device", default="auto", choices=("auto", "cpu", "cuda"))
-add("--out", type=Path, required=True, metavar="OUT", help="folder of the results")
+add("--out", type=named_path, required=True, metavar="OUT", help="folder of the results")
 
 parse = PARSER.parse_args

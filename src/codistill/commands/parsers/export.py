@@ -1,7 +1,8 @@
 """Options of `codistill export`."""
 
 import argparse
-from pathlib import Path
+
+from codistill.commands.parsers.paths import named_path
 
 PARSER = argparse.ArgumentParser(
     prog="codistill export",
@@ -23,7 +24,7 @@ add(
     metavar="E|HEAD",
     help="what load_encoder accepts, the folder of a fitted head, or, with --task, a model that ships with heads",
 )
-add("--out", required=True, type=Path, metavar="FILE", help="the file to make: .onnx or .pt2")
+add("--out", required=True, type=named_path, metavar="FILE", help="the file to make: .onnx or .pt2")
 add("--format", default="onnx", help="onnx, torch-export, or aoti: compiled for this machine (onnx)")
 add("--precision", default="fp32", help="of the transformer: fp32, fp16, bf16, int8 (fp32)")
 add(
@@ -57,6 +58,6 @@ add(
 add("--tolerance", type=float, help="of the check; fp32 0.001, fp16 0.1, bf16 0.5, int8 0.15")
 add("--no-check", dest="check", action="store_false", help="do not run the file")
 add("--overwrite", action="store_true", help="replace a file that is there already")
-add("--json", type=Path, metavar="FILE", help="write what the file says about itself there as well")
+add("--json", type=named_path, metavar="FILE", help="write what the file says about itself there as well")
 
 parse = PARSER.parse_args

@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.commands.parsers.task_options import Asked, add_computing, help_text, known_flags, sort_flags
 from codistill.commands.parsers.task_text import TaskText
 from codistill.errors import ConfigError
@@ -26,7 +26,7 @@ def parse(argv: list[str]) -> Asked:
         ConfigError: for an unknown option, or if one is missing.
     """
     parser = argparse.ArgumentParser(prog="codistill extract", add_help=False, allow_abbrev=False)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the features")
+    parser.add_argument("--out", type=named_path, metavar="DIR", help="folder of the features")
     parser.add_argument("--part", metavar="I/N", help="this process's part of the files (torchrun's rank)")
     parser.add_argument("--dry-run", action="store_true", help="say size and time, and stop")
     add_computing(parser)

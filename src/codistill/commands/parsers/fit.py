@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.commands.parsers.task_options import (
     Asked,
     add_computing,
@@ -28,12 +28,12 @@ resumes. Exit code: 0 finished; 75 stopped by a signal before its end, and saved
 PARSER = argparse.ArgumentParser(prog="codistill fit", add_help=False, allow_abbrev=False)
 add = PARSER.add_argument
 add("--data", metavar="LAYOUT:FOLDER", help="what to train on")
-add("--out", type=Path, metavar="HEAD", help="folder of the head")
+add("--out", type=named_path, metavar="HEAD", help="folder of the head")
 add("--config", metavar="FILE", help="a saved recipe, in place of RECIPE")
 add("--list", action="store_true", help="list recipes and layouts")
 add("--print-config", action="store_true", help="print the resolved config as YAML and stop")
 add_computing(PARSER)
-add("--cache", type=Path, metavar="DIR", help="where features are kept (HEAD/cache)")
+add("--cache", type=named_path, metavar="DIR", help="where features are kept (HEAD/cache)")
 add(
     "--recompute",
     action="store_true",

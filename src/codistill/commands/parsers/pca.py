@@ -1,8 +1,8 @@
 """Options of `codistill pca`."""
 
 import argparse
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.commands.parsers.predict import IMAGES_HELP
 
 PARSER = argparse.ArgumentParser(
@@ -21,6 +21,6 @@ add(
 add("--size", type=int, default=448, help="shorter side in pixels, before rounding (448)")
 add("--no-norm", action="store_true", help="tokens before the final norm")
 add("--separate", action="store_true", help="a basis for every image instead of a joint one")
-add("--out", type=Path, required=True, metavar="PNG")
+add("--out", type=named_path, required=True, metavar="PNG")
 
 parse = PARSER.parse_args

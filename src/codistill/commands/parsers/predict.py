@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.commands.parsers.task_options import (
     Asked,
     add_computing,
@@ -24,15 +24,15 @@ PARSER = argparse.ArgumentParser(prog="codistill predict", add_help=False, allow
 add = PARSER.add_argument
 add(
     "--head",
-    type=Path,
+    type=named_path,
     metavar="HEAD",
     help="of `codistill fit`, or a released file of a head; or the name of a model that ships (the first that has one)",
 )
-add("--model", type=Path, metavar="FILE", help="a released file of encoder and head together")
+add("--model", type=named_path, metavar="FILE", help="a released file of encoder and head together")
 add_other_encoder_option(PARSER)
-add("--out", type=Path, metavar="DIR", help="folder of the results")
+add("--out", type=named_path, metavar="DIR", help="folder of the results")
 add("--json", action="store_true", help="one JSON object a line and image, on standard output")
-add_computing(PARSER, loader=False)
+add_computing(PARSER, workers="")
 
 
 def parse(argv: list[str]) -> Asked:

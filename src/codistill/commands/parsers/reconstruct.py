@@ -1,8 +1,8 @@
 """Options of `codistill reconstruct`."""
 
 import argparse
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.commands.parsers.task_options import add_computing, add_other_encoder_option, choose_head
 from codistill.geometry.robust import MAX_SAMPLES, PNP_SOLVERS, RobustConfig
 
@@ -15,7 +15,7 @@ add = PARSER.add_argument
 add("images", nargs="+", metavar="IMAGE")
 add(
     "--out",
-    type=Path,
+    type=named_path,
     action="append",
     required=True,
     metavar="PATH",
@@ -23,11 +23,11 @@ add(
 )
 add(
     "--head",
-    type=Path,
+    type=named_path,
     metavar="HEAD",
     help="of `codistill fit two-view`, or the name of a model that ships (the first that has one)",
 )
-add("--model", type=Path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
+add("--model", type=named_path, metavar="FILE", help="a released MASt3R, DUSt3R or DUNE-MASt3R file")
 add("--encoder", metavar="E", help="where the head's encoder is, or the model's")
 add_other_encoder_option(PARSER)
 add("--long-edge", type=int, metavar="PX", help="image size for the network (its own)")
@@ -57,7 +57,7 @@ group.add_argument(
     help="at most so many, of every solver; fewer where many matches agree (%(default)s)",
 )
 group.add_argument("--sample-seed", type=int, default=0, metavar="N", help="of the samples (0)")
-add_computing(PARSER, loader=False)
+add_computing(PARSER, workers="")
 
 
 def robust_config(arguments: argparse.Namespace) -> RobustConfig:

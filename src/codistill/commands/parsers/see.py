@@ -2,8 +2,8 @@
 
 import argparse
 import math
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.errors import ConfigError
 from codistill.weights.shipped import shipped_perception
 
@@ -21,7 +21,7 @@ add(
     metavar="FILE",
     help="images, videos, folders (with all that is in them), or patterns such as 'photos/*.jpg'",
 )
-add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+add("--out", type=named_path, required=True, metavar="DIR", help="folder of the results")
 add(
     "--perception",
     metavar="NAME|YAML",

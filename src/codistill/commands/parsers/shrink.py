@@ -1,7 +1,8 @@
 """`codistill shrink E --images SOURCE --num-heads N --out DIR`: a narrower encoder from a trained one, in minutes."""
 
 import argparse
-from pathlib import Path
+
+from codistill.commands.parsers.paths import named_path
 
 EPILOG = """\
 SOURCE is a folder, a text list, a Parquet manifest or a folder of tar shards, of images like those it will see.
@@ -20,7 +21,7 @@ add = PARSER.add_argument
 add("encoder", metavar="E", help="what load_encoder accepts; a codistill ViT")
 add("--images", required=True, metavar="SOURCE", help="images to fit it to")
 add("--num-heads", type=int, required=True, metavar="N", help="heads to keep")
-add("--out", type=Path, required=True, metavar="DIR", help="export folder to make")
+add("--out", type=named_path, required=True, metavar="DIR", help="export folder to make")
 add(
     "--teacher",
     metavar="NAME",

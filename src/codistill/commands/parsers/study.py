@@ -2,8 +2,8 @@
 
 import argparse
 from importlib.resources import files
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.errors import ConfigError
 from codistill.files.named_config import check_config_name
 
@@ -25,7 +25,7 @@ commands = PARSER.add_subparsers(dest="command")
 
 run = commands.add_parser("run", help="do what is left of a study")
 run.add_argument("study", metavar="STUDY")
-run.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the study")
+run.add_argument("--out", type=named_path, required=True, metavar="DIR", help="folder of the study")
 run.add_argument(
     "--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the study; repeatable"
 )
@@ -59,18 +59,18 @@ run.add_argument(
 )
 run.add_argument(
     "--target-cache",
-    type=Path,
+    type=named_path,
     metavar="DIR",
     help="keep the teachers' tokens there, for all trainings that see the same images",
 )
 run.add_argument("--keep-features", action="store_true", help="keep the features that heads were fitted on")
 
 tables = commands.add_parser("tables", help="Markdown, LaTeX and HTML of what is finished")
-tables.add_argument("folder", type=Path, metavar="DIR", help="folder of the study")
-tables.add_argument("--out", type=Path, metavar="DIR", help="where the tables go (DIR/tables)")
+tables.add_argument("folder", type=named_path, metavar="DIR", help="folder of the study")
+tables.add_argument("--out", type=named_path, metavar="DIR", help="where the tables go (DIR/tables)")
 
 show = commands.add_parser("show", help="what is finished, running, failed and left")
-show.add_argument("folder", type=Path, metavar="DIR", help="folder of the study")
+show.add_argument("folder", type=named_path, metavar="DIR", help="folder of the study")
 show.add_argument("--follow", action="store_true", help="again every few seconds, until everything is done")
 
 

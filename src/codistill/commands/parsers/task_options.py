@@ -215,14 +215,16 @@ class Asked:
     flags: TaskFlags = field(default_factory=TaskFlags)
 
 
-def add_computing(parser: argparse.ArgumentParser, *, loader: bool = True) -> None:
-    """Add --device, and --workers for commands with a data loader."""
+LOADER = "loader processes; 0: none (the CPUs of this process)"
+READERS = "loader processes of a fit, threads that read what is scored; 0: none (the CPUs of this process; 1)"
+
+
+def add_computing(parser: argparse.ArgumentParser, *, workers: str = LOADER) -> None:
+    """Add --device, and --workers with a help text; without, for commands that read nothing ahead."""
     group = parser.add_argument_group("computing")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(auto)")
-    if loader:
-        group.add_argument(
-            "--workers", type=int, metavar="N", help="loader processes; 0: none (the CPUs of this process)"
-        )
+    if workers:
+        group.add_argument("--workers", type=int, metavar="N", help=workers)
 
 
 def choose_head(own: argparse.Namespace, task: str) -> None:

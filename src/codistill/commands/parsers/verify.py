@@ -1,8 +1,8 @@
 """Options of `codistill verify`."""
 
 import argparse
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.files.literals import literal
 
 SUITES: tuple[str, ...] = literal("codistill.verify.suite", "SUITES")
@@ -14,7 +14,7 @@ PARSER = argparse.ArgumentParser(
 add = PARSER.add_argument
 add(
     "folder",
-    type=Path,
+    type=named_path,
     metavar="DIR",
     help="a folder of recorded numbers, or of models; `models`: those that ship",
 )

@@ -1,8 +1,8 @@
 """Options of `codistill world`."""
 
 import argparse
-from pathlib import Path
 
+from codistill.commands.parsers.paths import named_path
 from codistill.errors import ConfigError, check_least
 from codistill.files.literals import literal
 
@@ -16,7 +16,7 @@ PARSER = argparse.ArgumentParser(
 )
 commands = PARSER.add_subparsers(dest="command", required=True)
 build = commands.add_parser("build", help="make a world; the same command again finishes or mends it")
-build.add_argument("--out", type=Path, required=True, metavar="DIR")
+build.add_argument("--out", type=named_path, required=True, metavar="DIR")
 build.add_argument(
     "--images", type=int, required=True, metavar="N", help="pictures in all, shared by the domains"
 )
@@ -28,21 +28,21 @@ build.add_argument("--val-share", type=float, default=0.05)
 build.add_argument("--test-share", type=float, default=0.15)
 build.add_argument("--no-check", action="store_true", help="do not check a sample at the end")
 show = commands.add_parser("show", help="a contact sheet")
-show.add_argument("world", type=Path, metavar="DIR")
-show.add_argument("--out", type=Path, required=True, metavar="PNG")
+show.add_argument("world", type=named_path, metavar="DIR")
+show.add_argument("--out", type=named_path, required=True, metavar="PNG")
 show.add_argument("--split", default="train", choices=SPLITS)
 show.add_argument("--rows", type=int, help="samples per domain, with their truth (4)")
 show.add_argument("--plain", metavar="DOMAIN", help="only pictures of one domain, 64 of them")
 check = commands.add_parser("check", help="test the world's promises on its files")
-check.add_argument("world", type=Path, metavar="DIR")
+check.add_argument("world", type=named_path, metavar="DIR")
 check.add_argument("--sample", type=int, default=24, help="pictures per check; 0: all (24)")
 check.add_argument("--json", action="store_true", help="print JSON instead of a table")
 describe = commands.add_parser("describe", help="statistics as JSON")
-describe.add_argument("world", type=Path, metavar="DIR")
-describe.add_argument("--out", type=Path, metavar="FILE", help="default: the terminal")
+describe.add_argument("world", type=named_path, metavar="DIR")
+describe.add_argument("--out", type=named_path, metavar="FILE", help="default: the terminal")
 things = commands.add_parser("things", help="its single things as an image folder, for classifiers")
-things.add_argument("world", type=Path, metavar="DIR")
-things.add_argument("--out", type=Path, required=True, metavar="DIR")
+things.add_argument("world", type=named_path, metavar="DIR")
+things.add_argument("--out", type=named_path, required=True, metavar="DIR")
 things.add_argument(
     "--least", type=int, default=24, help="pixels of the larger side of the smallest thing (24)"
 )

@@ -21,6 +21,7 @@ from codistill.tasks.evaluation import plain_interval
 from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.data import spread
+from codistill.tasks.shared.read_ahead import read_ahead
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.shared.statistics import MeanOf
 from codistill.tasks.task import Column, Outcome, Summary, Task
@@ -57,8 +58,7 @@ def _check(data: TaskData, training: bool) -> list[str]:
 def _score(
     model: DenseFeatures, data: TaskData, test: CorrespondenceTest, runtime: Runtime
 ) -> Iterator[Outcome]:
-    for index in range(len(data.samples)):
-        pair = data.samples[index]
+    for pair in read_ahead(data.samples.__getitem__, len(data.samples), runtime.workers):
         yield _outcome(pair, match_pair(model, pair, test))
 
 

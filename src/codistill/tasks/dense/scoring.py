@@ -9,6 +9,7 @@ from PIL import Image
 
 from codistill.imaging.pictures import save_array, save_picture
 from codistill.tasks.shared.data import DenseSample
+from codistill.tasks.shared.read_ahead import read_ahead
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.task import ImageFile, Outcome, Summary
 
@@ -17,6 +18,7 @@ def one_by_one(
     model: Callable[[np.ndarray], np.ndarray],
     samples: Any,
     outcome: Callable[[DenseSample, np.ndarray], Outcome],
+    threads: int | None,
 ) -> Iterator[Outcome]:
     """Yield the outcomes of all samples, in order.
 
@@ -24,12 +26,12 @@ def one_by_one(
         model: maps an image (row, column, 3) uint8 to one value per pixel.
         samples: images with ground truth.
         outcome: given sample and prediction, returns the outcome.
+        threads: see `read_ahead`.
 
     Raises:
         DataError: if a sample cannot be used.
     """
-    for index in range(len(samples)):
-        sample = samples[index]
+    for sample in read_ahead(samples.__getitem__, len(samples), threads):
         yield outcome(sample, model(sample.image))
 
 

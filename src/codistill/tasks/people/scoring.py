@@ -33,6 +33,7 @@ from codistill.tasks.people.sample import FACTS, PeopleImage
 from codistill.tasks.people.scores import ERRORS
 from codistill.tasks.people.views import Placement
 from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.read_ahead import read_ahead
 from codistill.tasks.task import Outcome
 
 
@@ -67,8 +68,7 @@ def score_people(
     Raises:
         DataError: if an image cannot be used.
     """
-    for index in range(len(data.samples)):
-        sample = data.samples[index]
+    for sample in read_ahead(data.samples.__getitem__, len(data.samples), runtime.workers):
         yield _outcome(sample, model(sample.image, sample.intrinsics), test.cells, data.body)
 
 

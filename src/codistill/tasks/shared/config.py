@@ -52,7 +52,7 @@ class Runtime:
         out: the head's folder.
         cache: folder for cached features; None: a folder in the head's folder.
         device: device to compute on.
-        workers: loader processes; None: one per CPU of this process.
+        workers: loader processes, None: one per CPU of this process; or threads that read what is scored, None: 1.
         recompute: in transformer blocks that train, keep only the inputs for the backward pass and compute the rest
             again.
         console: console for messages.

@@ -47,7 +47,7 @@ def _score(model: DepthEstimator, data: DepthData, test: DepthTest, runtime: Run
             draw=lambda: [sample.image, *_pictures(sample.target, predicted, limits.farthest)],
         )
 
-    return one_by_one(model, data.samples, outcome)
+    return one_by_one(model, data.samples, outcome, runtime.workers)
 
 
 def _pictures(truth: np.ndarray, predicted: np.ndarray, farthest: float) -> list[np.ndarray]:

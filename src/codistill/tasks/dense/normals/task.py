@@ -45,7 +45,7 @@ def _score(
             draw=lambda: [sample.image, normals_picture(sample.target), normals_picture(predicted)],
         )
 
-    return one_by_one(model, data.samples, outcome)
+    return one_by_one(model, data.samples, outcome, runtime.workers)
 
 
 def _predict(

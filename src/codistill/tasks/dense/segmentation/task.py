@@ -49,11 +49,11 @@ def _check(data: SegmentationData, training: bool) -> list[str]:
 def _score(
     model: Segmenter, data: SegmentationData, test: SegmentationTest, runtime: Runtime
 ) -> Iterator[Outcome]:
-    return score_segmenter(model, data)
+    return score_segmenter(model, data, runtime.workers)
 
 
-def score_segmenter(model: Segmenter, data: SegmentationData) -> Iterator[Outcome]:
-    """Yield the counts of every image, with what to draw."""
+def score_segmenter(model: Segmenter, data: SegmentationData, threads: int | None) -> Iterator[Outcome]:
+    """Yield the counts of every image, with what to draw; for `threads` see `read_ahead`."""
     number = len(data.classes)
 
     def outcome(sample: DenseSample, predicted: np.ndarray) -> Outcome:
@@ -68,7 +68,7 @@ def score_segmenter(model: Segmenter, data: SegmentationData) -> Iterator[Outcom
             ],
         )
 
-    return one_by_one(model, data.samples, outcome)
+    return one_by_one(model, data.samples, outcome, threads)
 
 
 def _counts(table: ScoreTable) -> np.ndarray:

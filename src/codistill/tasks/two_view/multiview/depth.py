@@ -8,7 +8,7 @@ which needs no ground truth, is reported as well.
 Sources: Robust MVD (arXiv 2209.06681), sections 3 and 4; DUSt3R (arXiv 2312.14132), section 4.4.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
@@ -31,12 +31,14 @@ from codistill.metrics.multiview_depth import (
 )
 from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.read_ahead import read_ahead
 from codistill.tasks.task import Column, Outcome, Task
 from codistill.tasks.two_view.head import open_two_view
 from codistill.tasks.two_view.multiview.data import LAYOUTS, ViewSet, check_keys
 from codistill.tasks.two_view.multiview.predict import in_original, pair_depth
 from codistill.tasks.two_view.multiview.score import CategoryMean, category_summary
 from codistill.tasks.two_view.options import ModelTest
+from codistill.tasks.two_view.pairs import PosedImage
 from codistill.tasks.two_view.predict import TwoViewPredictor
 
 Order = Literal["quasi-optimal", "nearest"]
@@ -81,9 +83,13 @@ def score_depth(
     Raises:
         DataError: if a sample cannot be used, or its key view has no known depth.
     """
-    for index in range(len(data.samples)):
+
+    def read(index: int) -> tuple[ViewSet, list[PosedImage]]:
         sample: ViewSet = data.samples[index]
-        key = KeyDepth(model, sample, test.alignment)
+        return sample, [sample.read(number) for number in range(len(sample))]
+
+    for sample, views in read_ahead(read, len(data.samples), runtime.workers):
+        key = KeyDepth(model, views, sample.key(), test.alignment)
         order = key.ranked() if test.sources == "quasi-optimal" else key.nearest()
         order = order[: test.max_sources]
         best, chosen = best_growing_set(order, key.score)
@@ -98,21 +104,23 @@ class KeyDepth:
 
     Args:
         predictor: the two-view model, on its device.
-        sample: a sample with a key view.
+        views: of a sample.
+        key: index of the key view.
         alignment: alignment of the prediction to the ground truth.
 
     Raises:
-        DataError: if a view cannot be used, or no depth of the key view is known.
+        DataError: if no depth of the key view is known.
     """
 
-    def __init__(self, predictor: TwoViewPredictor, sample: ViewSet, alignment: Alignment) -> None:
-        key = sample.key()
-        view = sample.read(key)
+    def __init__(
+        self, predictor: TwoViewPredictor, views: Sequence[PosedImage], key: int, alignment: Alignment
+    ) -> None:
+        view = views[key]
         truth = np.where(np.isfinite(view.depth), view.depth, 0.0)
         if not (truth > 0).any():
             raise DataError(f"{view.name}: no depth of this key view is known, so nothing can be scored")
-        sources = [number for number in range(len(sample)) if number != key]
-        found = [pair_depth(predictor, view.image, sample.read(number).image) for number in sources]
+        sources = [number for number in range(len(views)) if number != key]
+        found = [pair_depth(predictor, view.image, views[number].image) for number in sources]
         self.image = view.image
         self.alignment: Alignment = alignment
         self.depths = torch.stack([one.depth for one in found])

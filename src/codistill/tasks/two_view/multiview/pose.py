@@ -18,6 +18,7 @@ from codistill.geometry.poses import invert_pose
 from codistill.metrics.multiview_pose import MAX_ANGLE, PairErrors, pair_errors, pose_scores
 from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.read_ahead import read_ahead
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.task import Column, Outcome, Subject, Summary, Task
 from codistill.tasks.two_view.head import open_two_view
@@ -25,6 +26,7 @@ from codistill.tasks.two_view.multiview.data import LAYOUTS, ViewSet, check_sets
 from codistill.tasks.two_view.multiview.predict import Estimator, relative_poses
 from codistill.tasks.two_view.multiview.score import CategoryMean, category_summary
 from codistill.tasks.two_view.options import PoseTest, refuse_without_effect
+from codistill.tasks.two_view.pairs import PosedImage
 from codistill.tasks.two_view.predict import TwoViewPredictor
 from codistill.tasks.two_view.reconstruct.align import AlignConfig
 
@@ -80,9 +82,12 @@ def score_poses(
     Raises:
         DataError: if a sample cannot be used.
     """
-    for index in range(len(data.samples)):
+
+    def read(index: int) -> tuple[ViewSet, list[PosedImage]]:
         sample: ViewSet = data.samples[index]
-        views = [sample.read(number) for number in test.chosen(sample.name, len(sample))]
+        return sample, [sample.read(number) for number in test.chosen(sample.name, len(sample))]
+
+    for sample, views in read_ahead(read, len(data.samples), runtime.workers):
         images = [view.image for view in views]
         found = relative_poses(model, images, test.estimator, test.align, test.robust)
         poses = torch.from_numpy(np.stack([view.camera_to_world for view in views])).double()

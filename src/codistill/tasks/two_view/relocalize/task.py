@@ -13,6 +13,7 @@ from codistill.imaging.marks import match_picture
 from codistill.tasks.evaluation import intervals, plain_interval
 from codistill.tasks.layout import TaskData
 from codistill.tasks.shared.config import Runtime
+from codistill.tasks.shared.read_ahead import read_ahead
 from codistill.tasks.shared.score_table import ScoreTable
 from codistill.tasks.task import Outcome, Summary, Task
 from codistill.tasks.two_view.layouts import LAYOUTS
@@ -26,8 +27,8 @@ _IN_LINES = ("vcre_precision_90", "vcre_auc_90", "median_rotation")
 
 def _score(model: Locator, data: TaskData, test: RelocalizationTest, runtime: Runtime) -> Iterator[Outcome]:
     """Locate the second camera of every pair."""
-    for index in range(len(data.samples)):
-        pair: Pair = data.samples[index]
+    pair: Pair
+    for pair in read_ahead(data.samples.__getitem__, len(data.samples), runtime.workers):
         errors = pose_errors(model.locate(pair), pair.second_from_first)
         draw = None if model.matches is None else partial(_drawn, model.matches, pair)
         yield Outcome(pair.name, {"overlap": pair.overlap, **errors}, draw=draw)
