@@ -116,6 +116,17 @@ def test_weights_that_would_stay_random_are_refused(tmp_path) -> None:
         load_encoder(text)
 
 
+def test_weights_that_are_not_finite_and_no_name_are_refused(tmp_path) -> None:
+    model = transformers.Dinov2Model(transformers.Dinov2Config(**VIT, patch_size=14))
+    with torch.no_grad():
+        next(model.encoder.parameters())[0] = torch.nan
+    with pytest.raises(CheckpointError, match=r"'encoder\.layer\.0\..* holds values that are not finite"):
+        load_encoder(saved(model, tmp_path))
+    for text in ("hf:", "hf:  "):
+        with pytest.raises(ConfigError, match="hf: names no model"):
+            load_encoder(text)
+
+
 def test_the_extra_is_named_when_transformers_is_missing(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'codistill\[hf\]'"):

@@ -5,8 +5,9 @@ from types import ModuleType
 
 from torch import nn
 
-from codistill.errors import CheckpointError, MissingExtraError
+from codistill.errors import CheckpointError, ConfigError, MissingExtraError
 from codistill.weights.cache import is_offline
+from codistill.weights.state import check_finite
 
 PREFIX = "hf:"
 
@@ -25,7 +26,13 @@ def import_transformers(repo: str) -> ModuleType:
 
 
 def source_of(repo: str) -> str:
-    """What transformers calls it: the path of a folder, or else a repository of the hub."""
+    """What transformers calls it: the path of a folder, or else a repository of the hub.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if not repo.strip():
+        raise ConfigError(f"{PREFIX} names no model: write {PREFIX}ORG/NAME of the hub, or {PREFIX}FOLDER")
     folder = Path(repo).expanduser()
     return str(folder) if folder.is_dir() else repo
 
@@ -39,7 +46,8 @@ def load_model(transformers: ModuleType, repo: str, *, pooled: bool) -> nn.Modul
         pooled: whether its pooled vector is used; else weights of a pooler may be missing, as they often are.
 
     Raises:
-        CheckpointError: if it cannot be found or loaded, or its files lack weights, or have them in other shapes.
+        CheckpointError: if it cannot be found or loaded, or its files lack weights, or have them in other shapes or
+            values that are not finite.
     """
     source = source_of(repo)
     try:
@@ -66,6 +74,7 @@ def load_model(transformers: ModuleType, repo: str, *, pooled: bool) -> nn.Modul
             f"{PREFIX}{repo}: its files lack {len(missing)} tensors of a {type(model).__name__}, which would stay "
             f"random: {', '.join(missing[:4])} … . They are incomplete or of another model. {advice} complete files."
         )
+    check_finite(model.state_dict(), f"{PREFIX}{repo}")
     return model
 
 

@@ -19,6 +19,7 @@ from codistill.encoders.timm_model import PREFIX, TimmMap, TimmViT
 from codistill.errors import CheckpointError, ConfigError, MissingExtraError
 from codistill.types import IMAGENET_MEAN, IMAGENET_STD
 from codistill.weights.cache import is_offline
+from codistill.weights.state import check_finite
 
 LOGGER = logging.getLogger("codistill")
 OPTIONS = ("pretrained", "summary", "mean", "std")
@@ -30,7 +31,7 @@ def timm_encoder(text: str, **given: Any) -> TimmViT | TimmMap:
     Raises:
         MissingExtraError: if timm is not installed.
         ConfigError: for an unknown model or option.
-        CheckpointError: if its weights cannot be loaded.
+        CheckpointError: if its weights cannot be loaded, or are not finite.
     """
     name, options = split_options(text.removeprefix(PREFIX), OPTIONS)
     options |= as_options(OPTIONS, **given)
@@ -41,6 +42,8 @@ def timm_encoder(text: str, **given: Any) -> TimmViT | TimmMap:
             summary, f"{PREFIX}{name}", "timm: models give cls and pooled; hf: models also others"
         )
     model = create_model(name, pretrained)
+    if pretrained:
+        check_finite(model.state_dict(), f"{PREFIX}{name}")
     about = {
         "name": f"{PREFIX}{name}",
         **normalization(name, model, options),

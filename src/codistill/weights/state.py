@@ -162,13 +162,25 @@ class StateDict:
         Raises:
             CheckpointError: if some are not; the text names the first tensor.
         """
-        for name, tensor in self.tensors.items():
-            if not _is_finite(tensor):
-                raise CheckpointError(
-                    f"{self.path}: {self.names[name]!r} holds values that are not finite. Its training diverged, or "
-                    "the file was changed: train it again, with a smaller learning rate if it diverged, or copy the "
-                    "file again"
-                )
+        check_finite({self.names[name]: tensor for name, tensor in self.tensors.items()}, str(self.path))
+
+
+def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Check that all values are finite.
+
+    Args:
+        tensors: by name.
+        where: the file or model, for the error.
+
+    Raises:
+        CheckpointError: if some are not; the text names the first tensor.
+    """
+    for name, tensor in tensors.items():
+        if not _is_finite(tensor):
+            raise CheckpointError(
+                f"{where}: {name!r} holds values that are not finite. Its training diverged, or the file was changed: "
+                "train it again, with a smaller learning rate if it diverged, or copy the file again"
+            )
 
 
 def _plain(name: str) -> str:
