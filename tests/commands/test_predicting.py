@@ -18,6 +18,7 @@ from codistill.commands.predicting import (
 )
 from codistill.errors import ConfigError, DataError
 from codistill.student.load import load_student
+from codistill.tasks.two_view.reconstruct.images import read_image
 from shared_files import golden
 
 
@@ -132,6 +133,7 @@ def test_a_reconstruction_needs_a_size_and_a_name(tmp_path: Path, capsys: pytest
     argv = ["reconstruct", "a.jpg", "b.jpg", "--head", "dune-tiny", "--out"]
     for more, complaint in (
         (["s.ply", "--long-edge", "0"], "--long-edge must be 1 pixel or more; got 0"),
+        (["s.ply", "--iterations", "-1"], "iterations must be 0 or more; got -1"),
         (["."], "--out .: name the folder"),
         ([".."], "--out ..: name the folder"),
     ):
@@ -239,3 +241,18 @@ def test_a_full_disk_is_no_bad_image(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file is a file, where a folder is needed"):
         run_predictions(find_images([str(tmp_path)]), tmp_path / "file" / "out", predicted)
+
+
+def test_a_focal_length_that_is_none_of_a_pinhole_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 60)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", 9.0).focal == 9.0
+    with pytest.raises(ConfigError, match="a focal length of 5 pixels would make 96 pixels see 168 degrees"):
+        read_image(tmp_path / "a.png", 5.0)
+
+
+def test_predictions_of_pairs_are_those_of_a_reconstruction(capsys: pytest.CaptureFixture[str]) -> None:
+    for task in ("two-view", "relocalization"):
+        assert main(["predict", task, "a.jpg", "b.jpg"]) == 2
+        assert "codistill reconstruct IMAGE IMAGE" in capsys.readouterr().err
+    assert main(["predict", "correspondence", "a.jpg"]) == 2
+    assert "reconstruct" not in capsys.readouterr().err

@@ -11,7 +11,7 @@ from codistill.encoders.text import TextTower, load_text_tower
 from codistill.errors import ConfigError, DataError
 from codistill.files.lines import read_lines
 from codistill.files.writing import check_writable
-from codistill.tasks.text.embeddings import write_class_embeddings
+from codistill.tasks.text.embeddings import mean_of_templates, write_class_embeddings
 from codistill.tasks.text.retrieval import write_captions
 
 TEMPLATES = ("a photo of a {}.",)
@@ -48,9 +48,9 @@ def main(argv: list[str]) -> int:
         return 0
     values = class_vectors(tower, rows, templates, arguments.batch_size)
     write_class_embeddings(arguments.out, values, tuple(key for key, _ in rows), name)
+    texts = f"{values.shape[1]} texts each" if values.shape[1] > 1 else "the mean of the texts of each"
     print(
-        f"wrote {arguments.out}: {len(rows)} classes, {values.shape[1]} texts each, {values.shape[2]} channels, "
-        f"in the space of {name}"
+        f"wrote {arguments.out}: {len(rows)} classes, {texts}, {values.shape[2]} channels, in the space of {name}"
     )
     return 0
 
@@ -58,16 +58,16 @@ def main(argv: list[str]) -> int:
 def class_vectors(
     tower: TextTower, rows: list[tuple[str, str]], templates: tuple[str, ...], batch_size: int
 ) -> Tensor:
-    """Embeddings (class, text, channel) of every template with all words of a class; words repeat to fill the axis."""
+    """Embeddings (class, text, channel) of every template with all words of a class.
+
+    If classes have different numbers of words, each has one text: the normalized mean of its unit vectors.
+    """
     words = [[word.strip() for word in text.split(";") if word.strip()] for _, text in rows]
-    most = max(len(of) for of in words)
-    texts = [
-        template.replace("{}", of[number % len(of)])
-        for of in words
-        for number in range(most)
-        for template in templates
-    ]
-    return embed(tower, texts, batch_size).unflatten(0, (len(rows), most * len(templates)))
+    texts = [template.replace("{}", word) for of in words for word in of for template in templates]
+    parts = embed(tower, texts, batch_size).split([len(of) * len(templates) for of in words])
+    if len({len(part) for part in parts}) == 1:
+        return torch.stack(parts)
+    return torch.stack([mean_of_templates(part[None]) for part in parts])
 
 
 def embed(tower: TextTower, texts: list[str], batch_size: int) -> Tensor:

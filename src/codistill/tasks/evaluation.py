@@ -98,8 +98,17 @@ def evaluate(
     )
     scores = intervals(task.columns_of(table), table)
     if not scores:
-        raise DataError(f"{data.spec} ({data.split}): no sample has anything that can be scored")
+        raise DataError(
+            f"{data.spec} ({data.split}): no sample has anything that can be scored{_settings(test)}"
+        )
     return Evaluation(table=table, scores=scores, summary=task.summarize(table, data, test), pictures=drawn)
+
+
+def _settings(test: Any) -> str:
+    """The test's options that are not its defaults, as ` with size=5`; "" without any."""
+    now, usual = to_plain(test), {} if test is None else to_plain(type(test)())
+    changed = [f"{name}={value}" for name, value in (now or {}).items() if usual.get(name) != value]
+    return f" with {', '.join(changed)}" if changed else ""
 
 
 def intervals(columns: Mapping[str, Column], table: ScoreTable) -> dict[str, Interval]:

@@ -109,7 +109,7 @@ def test_siglip2_takes_lower_case_without_punctuation_padded() -> None:
 def test_class_files_hold_every_text_and_are_scored(clip: Path, tmp_path: Path) -> None:
     root = class_folder(tmp_path / "images", train=1, val=2, classes=2)
     names = sorted(path.name for path in (root / "val").iterdir())
-    (tmp_path / "classes.txt").write_text(f"{names[0]}\tcat; red cat\n{names[1]}\tdog\n")
+    (tmp_path / "classes.txt").write_text(f"{names[0]}\tcat; red cat\n{names[1]}\tdog; red\n")
     (tmp_path / "templates.txt").write_text("a photo of a {} .\n{}\n\n")
     out = tmp_path / "classes.npz"
     argv = [
@@ -125,8 +125,8 @@ def test_class_files_hold_every_text_and_are_scored(clip: Path, tmp_path: Path) 
     tower = load_text_tower(f"hf:{clip}")
     texts = ["a photo of a cat .", "cat", "a photo of a red cat .", "red cat"]
     np.testing.assert_allclose(arrays["embeddings"][0], tower.embed(texts).numpy(), atol=1e-5)
-    twice = ["a photo of a dog .", "dog"] * 2
-    np.testing.assert_allclose(arrays["embeddings"][1], tower.embed(twice).numpy(), atol=1e-5)
+    others = ["a photo of a dog .", "dog", "a photo of a red .", "red"]
+    np.testing.assert_allclose(arrays["embeddings"][1], tower.embed(others).numpy(), atol=1e-5)
     assert read_class_embeddings(out).templates == 4
     scored = ["evaluate", "zero-shot", "--encoder", f"hf:{clip},summary=projected", "--classes", str(out)]
     size = ["--resize", "28", "--crop", "28", "--workers", "0", "--device", "cpu"]
@@ -246,3 +246,17 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(MissingExtraError, match=r"codistill\[text\]"):
         load_text_tower("open_clip:ViT-B-16")
+
+
+def test_every_word_of_a_class_counts_as_much_also_beside_classes_with_more(
+    clip: Path, tmp_path: Path
+) -> None:
+    words = {"a": ["cat", "red", "house"], "b": ["dog", "cat"], "c": ["red"]}
+    (tmp_path / "classes.txt").write_text("".join(f"{key}\t{'; '.join(of)}\n" for key, of in words.items()))
+    out = tmp_path / "classes.npz"
+    assert text([f"hf:{clip}", "--classes", str(tmp_path / "classes.txt"), "--out", str(out)]) == 0
+    tower = load_text_tower(f"hf:{clip}")
+    for found, of in zip(read_class_embeddings(out).values.numpy(), words.values(), strict=True):
+        vectors = tower.embed([f"a photo of a {word}." for word in of]).numpy()
+        mean = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).mean(0)
+        np.testing.assert_allclose(found, mean / np.linalg.norm(mean), atol=1e-5)

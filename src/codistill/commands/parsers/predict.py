@@ -49,8 +49,10 @@ def parse(argv: list[str]) -> Asked:
         sys.exit(0 if argv else 2)
     task, rest = read_task(argv[0]), argv[1:]
     if task.output is not None and not task.writes:
+        of_pairs = "two-view" in (task.name, task.heads)
+        other = ". For pictures of one place: codistill reconstruct IMAGE IMAGE … --out FILE.glb" * of_pairs
         raise ConfigError(
-            f"{task.name} has no predictions of single images; those that have: {', '.join(able)}"
+            f"{task.name} has no predictions of single images; those that have: {', '.join(able)}{other}"
         )
     if {"-h", "--help"} & set(rest):
         sections = {"features": known_flags(task, fitting=None, testing=None), "options": task.output}

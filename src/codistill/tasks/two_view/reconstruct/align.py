@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from codistill.errors import ConfigError
+from codistill.errors import ConfigError, check_least
 from codistill.geometry.poses import (
     invert_pose,
     matrix_to_quaternion,
@@ -46,8 +46,10 @@ class AlignConfig:
     pixels: int = 6000
 
     def __post_init__(self) -> None:
-        if self.iterations < 0 or self.lr <= 0 or self.pixels < 16:
-            raise ConfigError(f"iterations >= 0, lr > 0 and pixels >= 16 are needed; got {self}")
+        check_least(self, "iterations", least=0)
+        check_least(self, "pixels", least=16)
+        if not 0 < self.lr < math.inf:
+            raise ConfigError(f"lr must be above 0; got {self.lr}")
 
 
 @dataclass(frozen=True)
