@@ -118,6 +118,14 @@ def test_seeds_that_are_not_finished_are_not_paired(folder: StudyFolder) -> None
     assert len(found["known"].values) == 1
 
 
+@pytest.mark.parametrize("metrics", [{}, {"data": "world:w"}, {"data": None, "split": "test"}])
+def test_metrics_of_no_evaluation_are_named(folder: StudyFolder, metrics: dict[str, Any]) -> None:
+    path = folder.cell("ours/1/depth") / "metrics.json"
+    path.write_text(json.dumps(metrics))
+    with pytest.raises(DataError, match=rf"{path}: has no (data|split), so it is no record of an evaluation"):
+        open_results(folder.root).finished("ours", 1, "depth")
+
+
 def test_what_is_scored_once_stands_against_every_seed(folder: StudyFolder) -> None:
     evaluations = {"depth": {"task": "correspondence", "options": {"data": "world:w"}}}  # nothing is fitted
     for seed in (1, 2):

@@ -86,7 +86,13 @@ class Results:
             if record is None or evaluation in self.outdated.evaluations(row, seed):
                 self._read[name] = None
             else:
-                self._read[name] = Finished(stored_table(place), read_json(place / METRICS), record)
+                metrics = read_json(place / METRICS)
+                if lacking := [key for key in ("data", "split") if not isinstance(metrics.get(key), str)]:
+                    raise DataError(
+                        f"{place / METRICS}: has no {lacking[0]}, so it is no record of an evaluation. Remove {place}; "
+                        "`codistill study run` scores it again."
+                    )
+                self._read[name] = Finished(stored_table(place), metrics, record)
         return self._read[name]
 
     @cached_property
