@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from codistill.errors import DataError
 from codistill.metrics import interval
-from codistill.metrics.interval import Interval, bootstrap_mean, bootstrap_rows, resample_sums
+from codistill.metrics.interval import Interval, bootstrap_mean, bootstrap_times, medians, resample_sums
 from codistill.metrics.segmentation import mean_iou
 
 
@@ -82,30 +82,47 @@ def test_the_interval_covers_what_it_promises_where_pictures_share_rooms():
     order=st.randoms(use_true_random=False),
 )
 @settings(max_examples=15, deadline=None)
-def test_means_sums_and_rows_resample_the_same_groups(sizes, seed, order):
+def test_means_sums_and_times_resample_the_same_groups(sizes, seed, order):
     groups = [f"g{number}" for number, size in enumerate(sizes) for _ in range(size)]
     order.shuffle(groups)
     values = np.random.default_rng(seed).normal(size=len(groups))
     mean = bootstrap_mean(values, groups, seed=seed, resamples=50)
     counts = np.stack((values, np.ones(len(values))), axis=1)
     sums = resample_sums(counts, lambda s: s[:, 0] / s[:, 1], groups, seed=seed, resamples=50).interval()
-    drawn = list(bootstrap_rows(len(groups), groups, seed=seed, resamples=50))
-    rows = np.percentile([values[one].mean() for one in drawn], [2.5, 97.5])
+    drawn = np.concatenate(list(bootstrap_times(len(groups), groups, seed=seed, resamples=50)))
+    rows = np.percentile([np.repeat(values, one).mean() for one in drawn], [2.5, 97.5])
     assert (mean.low, mean.high) == pytest.approx((sums.low, sums.high))
     assert (mean.low, mean.high) == pytest.approx(tuple(rows))
     assert mean.groups == sums.groups == len(sizes)
-    for one in drawn:  # a group comes whole, or not at all
-        times = np.bincount(one, minlength=len(groups))
+    for times in drawn:  # a group comes whole, or not at all
         assert all(len({times[i] for i in range(len(groups)) if groups[i] == g}) == 1 for g in set(groups))
 
 
 @pytest.mark.parametrize("groups", [list("abacabbd"), None])
-def test_rows_are_those_of_the_drawn_groups_in_the_order_of_the_draws(groups):
+@pytest.mark.parametrize("chunk", [4_000_000, 24, 1])
+def test_times_are_those_of_the_drawn_groups(groups, chunk, monkeypatch):
+    monkeypatch.setattr(interval, "_CHUNK", chunk)
     names = groups or list(range(8))
     known = list(dict.fromkeys(names))
     draws = np.random.default_rng(3).integers(0, len(known), size=(20, len(known)))
-    for row, found in zip(draws, bootstrap_rows(8, groups, seed=3, resamples=20), strict=True):
-        assert found.tolist() == [i for group in row for i in range(8) if names[i] == known[group]]
+    found = [*bootstrap_times(8, groups, seed=3, resamples=20)]
+    assert (len(found) > 1) == (chunk < 160)
+    for row, times in zip(draws, np.concatenate(found), strict=True):
+        assert times.tolist() == [[known[group] for group in row].count(name) for name in names]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 40])
+def test_medians_are_those_of_repeated_values(size):
+    rng = np.random.default_rng(size)
+    values = rng.integers(0, 6, size).astype(float)
+    values[values == 5] = np.inf
+    times = rng.multinomial(size, np.full(size, 1 / size), size=30)
+    expected = [np.median(np.repeat(values, one)) for one in times]
+    np.testing.assert_array_equal(medians(values, times), expected)
+    times = rng.integers(0, 4, (30, size)) + (np.arange(size) == 0)  # of any number
+    np.testing.assert_array_equal(
+        medians(values, times), [np.median(np.repeat(values, one)) for one in times]
+    )
 
 
 @pytest.mark.parametrize("groups", [["street"] * 28, None])

@@ -12,6 +12,7 @@ from codistill.metrics.relocalization import (
     SceneErrors,
     aggregate,
     frame_errors,
+    precision_areas,
     precision_auc,
     virtual_points,
 )
@@ -82,6 +83,23 @@ def test_perfect_ranking_reaches_its_closed_form() -> None:
     accepted = torch.arange(100_000) < 55_900
     area = precision_auc(accepted, -torch.arange(100_000, dtype=torch.float64), 100_000)
     assert area == pytest.approx(0.559 * (1 - math.log(0.559)), abs=1e-4)
+
+
+def test_areas_of_resamples_are_those_of_repeated_frames() -> None:
+    generator = torch.Generator().manual_seed(3)
+    accepted = torch.rand(50, generator=generator) < 0.6
+    confidence = torch.rand(50, generator=generator, dtype=torch.float64).round(decimals=1)  # with ties
+    times = torch.randint(0, 4, (20, 50), generator=generator)
+    times[:, confidence > 0.8] = 0  # those of the highest confidence are in no resample
+    total = times.sum(1) + torch.arange(20)
+    expected = [
+        precision_auc(accepted.repeat_interleave(row), confidence.repeat_interleave(row), int(count))
+        for row, count in zip(times, total, strict=True)
+    ]
+    found = precision_areas(accepted, confidence, times, total)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=0)
+    none = precision_areas(accepted[:0], confidence[:0], times[:, :0], total)
+    assert torch.equal(none, torch.zeros(20, dtype=torch.float64))
 
 
 def test_area_depends_on_the_order_of_confidences_only() -> None:

@@ -77,6 +77,15 @@ class Resampled:
         return Interval(self.whole, low, high, self.count, self.groups)
 
 
+def medians(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Medians of values (image,), of which image i is in resample r `times[r, i]` times; (resample,)."""
+    order = np.argsort(values)
+    until = np.cumsum(times[:, order], axis=1)  # images up to each value
+    middle = until[:, -1:] - np.array([1, 0])  # twice the positions of the two values in the middle
+    places = (until[:, None, :] > middle[:, :, None] // 2).argmax(-1)
+    return values[order][places].mean(1)
+
+
 def percentiles(draws: np.ndarray, *, between: bool = True) -> tuple[float | None, float | None]:
     """The 2.5th and 97.5th percentile of (resample,) scores without NaN; None if all are NaN."""
     draws = draws[~np.isnan(draws)]
@@ -144,27 +153,28 @@ def resample_sums(
     np.add.at(flat, numbers, values.reshape(values.shape[0], -1))  # (group, count)
     scores = []
     for draws in _draws(count, seed, resamples):
-        times = np.stack([np.bincount(row, minlength=count) for row in draws])  # (resample, group)
-        scores.append(score((times @ flat).reshape(-1, *values.shape[1:])))
+        scores.append(score((_times(draws, count) @ flat).reshape(-1, *values.shape[1:])))
     whole = float(score(flat.sum(0).reshape(1, *values.shape[1:]))[0])
     return Resampled(whole, np.concatenate(scores), int(values.shape[0]), count, count > 1)
 
 
-def bootstrap_rows(
+def bootstrap_times(
     size: int, groups: Sequence[str] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Iterator[np.ndarray]:
-    """Row indices of every resample, for scores that are not a function of sums (medians, areas).
+    """How many times each image is in each resample, (resample, image), in chunks of resamples.
 
-    Their number varies between resamples.
+    For scores that are not a function of sums (medians, areas).
     """
     numbers, count = group_numbers(groups, size)
-    rows, sizes = np.argsort(numbers, kind="stable"), np.bincount(numbers, minlength=count)
-    starts = np.cumsum(sizes) - sizes  # of each group among `rows`
     for draws in _draws(count, seed, resamples):
-        for row in draws:
-            drawn = sizes[row]
-            before = np.cumsum(drawn) - drawn  # rows of the groups drawn before
-            yield rows[np.repeat(starts[row] - before, drawn) + np.arange(drawn.sum())]
+        for part in np.array_split(draws, -(-len(draws) * size // _CHUNK)):  # several images of a group
+            yield _times(part, count)[:, numbers]
+
+
+def _times(draws: np.ndarray, count: int) -> np.ndarray:
+    """How many times each of `count` groups was drawn, (resample, group)."""
+    places = draws + count * np.arange(len(draws))[:, None]
+    return np.bincount(places.ravel(), minlength=len(draws) * count).reshape(len(draws), count)
 
 
 def group_numbers(groups: Sequence[str] | None, size: int) -> tuple[np.ndarray, int]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from codistill.geometry.poses import (
@@ -171,16 +171,34 @@ def precision_auc(accepted: Bool[Tensor, " frame"], confidence: Float[Tensor, " 
     """
     if total == 0:
         return math.nan
+    times = torch.ones(1, len(accepted), dtype=torch.int64, device=accepted.device)
+    return float(precision_areas(accepted, confidence, times, times.new_tensor([total])))
+
+
+def precision_areas(
+    accepted: Bool[Tensor, " frame"],
+    confidence: Float[Tensor, " frame"],
+    times: Int[Tensor, "resample frame"],
+    total: Int[Tensor, " resample"],
+) -> Float[Tensor, " resample"]:
+    """`precision_auc` of resamples in which frames are repeated.
+
+    Args:
+        accepted, confidence: of each estimate.
+        times: how many times each estimate is in each resample.
+        total: number of frames of each resample, including those without an estimate; above 0.
+    """
     order = confidence.argsort(descending=True, stable=True)
     ranked = confidence[order]
-    correct = accepted[order].double().cumsum(0)  # correct ones among the first n
-    kept = torch.arange(1, len(order) + 1, dtype=torch.float64, device=order.device)
     last = torch.ones_like(ranked, dtype=torch.bool)
     last[:-1] = ranked[1:] != ranked[:-1]  # ends of runs of equal confidence
-    precision = (correct / kept)[last]  # one value per distinct confidence
-    share = (kept[last] / total).float()  # fp32, as in the benchmark: visible in the 8th digit
-    steps = torch.diff(share, prepend=share.new_zeros(1))
-    return float((precision * steps).sum())
+    kept = times[:, order].double().cumsum(1)  # among the first n
+    correct = (times[:, order] * accepted[order]).double().cumsum(1)[:, last]
+    kept = kept[:, last]  # one value per distinct confidence
+    precision = torch.where(kept > 0, correct / kept, 0.0)
+    share = (kept / total[:, None]).float()  # fp32, as in the benchmark: visible in the 8th digit
+    steps = torch.diff(share, prepend=share.new_zeros(len(share), 1))
+    return (precision * steps).sum(1)
 
 
 def aggregate(

@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from codistill.metrics.interval import medians
 from codistill.tasks.evaluation import verdict_of
 from codistill.tasks.shared.groups import alone
 from codistill.tasks.shared.score_table import ScoreTable
-from codistill.tasks.shared.statistics import RowsOf
+from codistill.tasks.shared.statistics import RepeatedOf
 
 PAIRS = 200
-MEDIAN = RowsOf(("error",), lambda values: float(np.median(values["error"])), resamples=400)
+MEDIAN = RepeatedOf(("error",), lambda values, times: medians(values["error"], times), resamples=400)
 
 
 def table(failed: int, seed: int) -> ScoreTable:

@@ -15,7 +15,7 @@ from codistill.metrics.interval import (
     RESAMPLES,
     Interval,
     Resampled,
-    bootstrap_rows,
+    bootstrap_times,
     resample_mean,
     resample_sums,
 )
@@ -106,33 +106,35 @@ class SumsOf(Statistic):
 
 
 @dataclass(frozen=True)
-class RowsOf(Statistic):
+class RepeatedOf(Statistic):
     """A score that is not a function of sums, such as a median or an area under a curve; resamples repeat samples.
 
     Attributes:
         keys: keys in `ScoreTable.values` that it reads.
-        score: given these arrays for some samples, returns a number, which may be infinite.
+        score: given these arrays, and how many times each sample is in each resample (resample, sample), returns
+            scores (resample,), which may be infinite.
     """
 
     keys: tuple[str, ...]
-    score: Callable[[Mapping[str, np.ndarray]], float]
+    score: Callable[[Mapping[str, np.ndarray], np.ndarray], np.ndarray]
     resamples: int = RESAMPLES // 2
 
     def resampled(self, table: ScoreTable) -> Resampled | None:
-        return self._resampled(table, lambda rows: self.score(self._arrays(table, rows)))
+        return self._resampled(table, lambda times: self.score(self._arrays(table), times))
 
     def resampled_difference(self, one: ScoreTable, other: ScoreTable) -> Resampled:
-        def both(rows: np.ndarray) -> float:
-            ours, theirs = self.score(self._arrays(one, rows)), self.score(self._arrays(other, rows))
-            return 0.0 if ours == theirs else ours - theirs  # two infinite medians are equal
+        def both(times: np.ndarray) -> np.ndarray:
+            ours, theirs = self.score(self._arrays(one), times), self.score(self._arrays(other), times)
+            equal = ours == theirs  # two infinite medians are equal
+            return np.where(equal, 0.0, ours) - np.where(equal, 0.0, theirs)
 
         return self._resampled(one, both)
 
-    def _arrays(self, table: ScoreTable, rows: np.ndarray) -> dict[str, np.ndarray]:
-        return {key: table.values[key][rows] for key in self.keys}
+    def _arrays(self, table: ScoreTable) -> dict[str, np.ndarray]:
+        return {key: table.values[key] for key in self.keys}
 
-    def _resampled(self, table: ScoreTable, score: Callable[[np.ndarray], float]) -> Resampled:
+    def _resampled(self, table: ScoreTable, score: Callable[[np.ndarray], np.ndarray]) -> Resampled:
         names, groups = table.groups.names, table.groups.count
-        drawn = [score(rows) for rows in bootstrap_rows(len(table), names, resamples=self.resamples)]
-        whole = score(np.arange(len(table)))
-        return Resampled(whole, np.array(drawn), len(table), groups, groups > 1, between=False)
+        drawn = [score(times) for times in bootstrap_times(len(table), names, resamples=self.resamples)]
+        whole = float(score(np.ones((1, len(table)), dtype=np.int64))[0])
+        return Resampled(whole, np.concatenate(drawn), len(table), groups, groups > 1, between=False)

@@ -42,7 +42,7 @@ def _table(estimates, overlap=None, groups=None):
 
 
 def _score(name, table):
-    return COLUMNS[name].statistic.score(table.values)
+    return COLUMNS[name].statistic.score(table.values, np.ones((1, len(table)), dtype=np.int64))[0]
 
 
 def _evaluated(model, data):

@@ -11,15 +11,16 @@ import torch
 
 from codistill.geometry.estimate import PoseEstimate
 from codistill.geometry.poses import matrix_to_quaternion
+from codistill.metrics.interval import medians
 from codistill.metrics.relocalization import (
     MAX_ROTATION,
     MAX_TRANSLATION,
     VCRE_THRESHOLDS,
     frame_errors,
-    precision_auc,
+    precision_areas,
 )
 from codistill.tasks.shared.score_table import ScoreTable
-from codistill.tasks.shared.statistics import RowsOf
+from codistill.tasks.shared.statistics import RepeatedOf
 from codistill.tasks.task import Column
 
 VIRTUAL_SIZE = (540, 720)
@@ -62,26 +63,27 @@ def _seven(pose: np.ndarray) -> torch.Tensor:
     return torch.cat((matrix_to_quaternion(tensor[:, :3, :3]), tensor[:, :3, 3]), dim=1)
 
 
-def _share(accepted: np.ndarray) -> float:
-    return float(accepted.mean())
+def _share(accepted: np.ndarray, times: np.ndarray) -> np.ndarray:
+    return times @ accepted / times.sum(1)
 
 
-def _auc(accepted: np.ndarray, errors: Errors) -> float:
-    there, confidence = np.isfinite(errors["translation"]), errors["confidence"]
-    return precision_auc(
-        torch.from_numpy(accepted[there]), torch.from_numpy(confidence[there]), len(accepted)
-    )
+def _auc(accepted: np.ndarray, errors: Errors, times: np.ndarray) -> np.ndarray:
+    there = np.isfinite(errors["translation"])
+    ranked = (accepted[there], errors["confidence"][there], times[:, there], times.sum(1))
+    return precision_areas(*map(torch.from_numpy, ranked)).numpy()
 
 
 def _within_pose(errors: Errors) -> np.ndarray:
     return (errors["translation"] < MAX_TRANSLATION) & (errors["rotation"] < MAX_ROTATION)
 
 
-def _column(title: str, score: Callable[[Errors], float], *, digits: int = 3, short: bool = False) -> Column:
+def _column(
+    title: str, score: Callable[[Errors, np.ndarray], np.ndarray], *, digits: int = 3, short: bool = False
+) -> Column:
     keys = ("translation", "rotation", "vcre", "confidence")
     return Column(
         title=title,
-        statistic=RowsOf(keys, score),
+        statistic=RepeatedOf(keys, score),
         digits=digits,
         headline=short,
         higher="median" not in title,
@@ -92,20 +94,26 @@ COLUMNS = {
     **{
         f"vcre_{kind}_{limit:g}": _column(
             f"{'precision' if kind == 'precision' else 'AUC'}, {limit:g} px",
-            (lambda errors, t=limit: _share(errors["vcre"] < t))
+            (lambda errors, times, t=limit: _share(errors["vcre"] < t, times))
             if kind == "precision"
-            else (lambda errors, t=limit: _auc(errors["vcre"] < t, errors)),
+            else (lambda errors, times, t=limit: _auc(errors["vcre"] < t, errors, times)),
             short=limit == VCRE_THRESHOLDS[0],
         )
         for limit in VCRE_THRESHOLDS
         for kind in ("precision", "auc")
     },
-    "pose_precision": _column("precision, pose", lambda errors: _share(_within_pose(errors))),
-    "pose_auc": _column("AUC, pose", lambda errors: _auc(_within_pose(errors), errors)),
-    "median_vcre": _column("median VCRE (px)", lambda errors: float(np.median(errors["vcre"])), short=True),
-    "median_translation": _column("median error (m)", lambda errors: float(np.median(errors["translation"]))),
-    "median_rotation": _column("median error (°)", lambda errors: float(np.median(errors["rotation"]))),
-    "estimated": _column("estimated", lambda errors: _share(np.isfinite(errors["translation"]))),
+    "pose_precision": _column("precision, pose", lambda errors, times: _share(_within_pose(errors), times)),
+    "pose_auc": _column("AUC, pose", lambda errors, times: _auc(_within_pose(errors), errors, times)),
+    "median_vcre": _column(
+        "median VCRE (px)", lambda errors, times: medians(errors["vcre"], times), short=True
+    ),
+    "median_translation": _column(
+        "median error (m)", lambda errors, times: medians(errors["translation"], times)
+    ),
+    "median_rotation": _column("median error (°)", lambda errors, times: medians(errors["rotation"], times)),
+    "estimated": _column(
+        "estimated", lambda errors, times: _share(np.isfinite(errors["translation"]), times)
+    ),
 }
 """Scores by name: shares and AUCs in [0, 1], and medians over all pairs in pixels, metres and degrees.
 
