@@ -14,6 +14,7 @@ from codistill.engine.optim import OptimConfig, TrainOptimizer
 from codistill.engine.progress import ProgressDisplay
 from codistill.engine.signals import StopVote
 from codistill.engine.step import TrainStep, seed_generators
+from codistill.nn.seeded import mixed
 from codistill.types import Batch
 
 SYNCING = (
@@ -133,6 +134,17 @@ def test_generators_depend_on_every_part_of_the_place():
         seed_generators(context)
         assert torch.rand(()).item() in draws
     assert len(draws) == len(places)
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+def test_a_gpu_s_generators_are_seeded_alike_once_it_is_in_use(in_use, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: in_use)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", asked.append)
+    for step in (3, 4):
+        seed_generators(StepContext(step=step, total_steps=9, seed=1))
+    expected = [mixed(1, 3, 0, 0), mixed(1, 4, 0, 0)] if in_use else []
+    assert asked == expected
 
 
 def test_slots_cover_the_global_batch_once():

@@ -19,6 +19,14 @@ def test_inside_depends_on_the_seed_and_outside_on_nothing() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_generators_of_accelerators_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", asked.append)
+    with seeded(7):
+        nn.Linear(2, 2)
+    assert asked == []
+
+
 def test_numbers_do_not_depend_on_the_default_dtype() -> None:
     with seeded(7):
         expected = nn.Linear(4, 4).weight

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from codistill.engine.distributed import Process
 from codistill.engine.optim import OptimConfig
+from codistill.nn.seeded import seeded
 from codistill.tasks.dense.cached_fit import default_steps, fit_cached, refuse_several
 from codistill.tasks.dense.cached_task import CachedTask
 from codistill.tasks.dense.config import DenseFit
@@ -128,6 +128,5 @@ def fit_dense(
 
 
 def _fresh(kind: DenseHead, shape: Any, seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return kind.build(shape)
