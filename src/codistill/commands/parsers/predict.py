@@ -35,15 +35,19 @@ add("--json", action="store_true", help="one JSON object a line and image, on st
 add_computing(PARSER, workers="")
 
 
+def _able() -> list[str]:
+    """The tasks that predict something for single images."""
+    return [name for name in task_places() if read_task(name).writes]
+
+
 def parse(argv: list[str]) -> Asked:
     """The checked arguments, with images in `own.images`; ends the process after --help.
 
     Raises:
         ConfigError: for an unknown task or option, or if an option is missing.
     """
-    able = [name for name in task_places() if read_task(name).writes]
     if not argv or argv[0] in ("-h", "--help", "--list"):
-        lines = [f"  {name}: {read_task(name).writes}" for name in able]
+        lines = [f"  {name}: {read_task(name).writes}" for name in _able()]
         lines += [f"  {name}: of an installed package" for name in added_names()]
         print("\n".join([f"usage: {USAGE}", "", *lines]))
         sys.exit(0 if argv else 2)
@@ -52,7 +56,7 @@ def parse(argv: list[str]) -> Asked:
         of_pairs = "two-view" in (task.name, task.heads)
         other = ". For pictures of one place: codistill reconstruct IMAGE IMAGE … --out FILE.glb" * of_pairs
         raise ConfigError(
-            f"{task.name} has no predictions of single images; those that have: {', '.join(able)}{other}"
+            f"{task.name} has no predictions of single images; those that have: {', '.join(_able())}{other}"
         )
     if {"-h", "--help"} & set(rest):
         sections = {"features": known_flags(task, fitting=None, testing=None), "options": task.output}
