@@ -58,7 +58,7 @@ def start(
         environment: variables beside those of this process.
         first: modules that are imported before it forks, as they are needed by many programs.
     """
-    folder = Path(tempfile.mkdtemp(prefix="forked-"))
+    folder = Path(tempfile.mkdtemp(dir=_outputs().name))
     out, err = folder / "out", folder / "err"
     about = {"arguments": [*map(str, arguments)], "out": str(out), "err": str(err), "first": [*first]}
     about |= {"environment": {**os.environ, **(environment or {})}, "folder": str(Path.cwd())}
@@ -69,6 +69,12 @@ def run(arguments: Sequence[object], timeout: float = 300.0, **options: Any) -> 
     """Run `python ARGUMENTS` to its end: code, output and errors."""
     program = start(arguments, **options)
     return program.wait(timeout), program.out.read_text(), program.err.read_text()
+
+
+@cache
+def _outputs() -> tempfile.TemporaryDirectory[str]:
+    """A folder that is gone after the tests."""
+    return tempfile.TemporaryDirectory(prefix="forked-")
 
 
 @cache
