@@ -14,6 +14,7 @@ from codistill.encoders.registry import register_encoder
 from codistill.errors import CheckpointError, CodistillError, ConfigError
 from codistill.student.load import load_any_student, load_student
 from codistill.weights.export import write_export
+from codistill.weights.known import KNOWN
 from codistill.weights.layouts import read_weights
 from shared_files import GOLDEN, needs_golden, weights
 
@@ -99,6 +100,22 @@ def test_real_dinov2_is_found_by_name_in_the_users_folder(monkeypatch, tmp_path)
 
 def tiny() -> Encoder:
     return load_encoder("random:vit_tiny,depth=1,dim=64,num_heads=1,image_size=28")
+
+
+def test_a_file_under_the_name_of_another_size_is_refused(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("CODISTILL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CODISTILL_OFFLINE", "1")
+    monkeypatch.setenv("CODISTILL_WEIGHTS", str(tmp_path))
+    for name in ("dinov2_vitl14", "mast3r_vitlarge_16"):
+        path = tmp_path / f"{name}.safetensors"
+        save_file(tiny().state_dict(), path, metadata={"license": "MIT", "like": "dinov2"})
+        said = rf"{name}\.safetensors: holds a network of 1 blocks of width 64; {name} has 24 of width 1024"
+        with pytest.raises(CheckpointError, match=said):
+            load_encoder(name)
+        assert load_encoder(path).spec.dim == 64
+    assert {known.size_name for known in KNOWN.values()} == {
+        f"vit_{size}" for size in ("small", "base", "large", "giant")
+    }
 
 
 def test_a_file_and_its_export_load_bit_for_bit(tmp_path) -> None:

@@ -4,6 +4,7 @@ Nothing here uses the network. Addresses are the publishers' own. The hashes of 
 alike by several independent projects; NAVER publishes none for DUNE and Multi-HMR, so those are None.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ DUNE_LICENCE = "NAVER non-commercial"
 MAST3R_LICENCE = "CC BY-NC-SA 4.0, plus the notices of its training sets"
 MULTIHMR_LICENCE = "CC BY-NC-SA 4.0"
 
+_SIZES = {"s": "small", "b": "base", "l": "large", "g": "giant"}
 _META = "https://dl.fbaipublicfiles.com/dinov2"
 _NAVER = "https://download.europe.naverlabs.com"
 
@@ -48,6 +50,13 @@ class KnownWeights:
     content: Content = "encoder"
     aliases: tuple[str, ...] = ()
     patch_size: int = 14
+
+    @property
+    def size_name(self) -> str:
+        """The size of its vision transformer, as `nn.vit_config.vit_config` names it."""
+        found = re.search(r"vit(small|base|large|giant|[sblg](?=14))", self.name)
+        assert found is not None, self.name
+        return f"vit_{_SIZES.get(found.group(1), found.group(1))}"
 
     @property
     def commercial(self) -> bool:
