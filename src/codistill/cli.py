@@ -7,7 +7,7 @@ codistill is printed as one line; any other exception is a bug and shows its tra
 import os
 import sys
 
-from codistill.commands.dispatch import call, run
+from codistill.commands.dispatch import call, refuse_several, run
 from codistill.errors import CodistillError, StoppedError, unknown_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -89,6 +89,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 OF_PARTS = ("bench",)
 """Commands made of subcommands that each have their own parser."""
 
+SHARED = ("distill", "fit", "evaluate", "extract")
+"""Commands whose work torchrun's processes share."""
+
 SHORT = {"segment": "segmentation", "depth": "depth", "people": "people", "normals": "normals"}
 """Commands that are short for `predict TASK`."""
 
@@ -131,6 +134,8 @@ def main(argv: list[str] | None = None) -> int:
     else:
         target = COMMANDS[name][0]
     try:
+        if name not in SHARED:
+            refuse_several(name)
         return call(target, rest) if name in OF_PARTS else run(target, rest)
     except StoppedError as error:
         if os.environ.get("RANK", "0") == "0":  # all ranks stop together; only rank 0 prints it

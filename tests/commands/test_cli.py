@@ -52,3 +52,15 @@ def test_an_empty_path_is_not_the_current_folder(words: str, capsys: pytest.Capt
     with pytest.raises(SystemExit) as end:
         main([*words.split(), ""])
     assert end.value.code == 2 and "it is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["depth a.png --out o", "evaluate distillation --encoder e --teacher t", "study show s", "bench step"],
+)
+def test_what_several_processes_would_only_repeat_is_refused(words: str, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(words.split()) == 2
+    assert "runs in one process, but WORLD_SIZE is 2" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert main(["distill", "--list"]) == 0

@@ -4,11 +4,25 @@ A command's module and its parser's module have the same name: `commands/segment
 """
 
 import importlib
+import os
 from collections.abc import Mapping
 
 from codistill.errors import ConfigError, unknown_name
 
 PARSERS = "codistill.commands.parsers"
+
+
+def refuse_several(command: str) -> None:
+    """Check that this process is not one of several by torchrun, which would all do the same work and write one place.
+
+    Raises:
+        ConfigError: if it is.
+    """
+    several = os.environ.get("WORLD_SIZE", "1")
+    if several not in ("", "1"):
+        raise ConfigError(
+            f"{command} runs in one process, but WORLD_SIZE is {several}: start it without torchrun, or unset it"
+        )
 
 
 def run(target: str, argv: list[str]) -> int:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codistill.commands.config_flags import with_flags
-from codistill.commands.dispatch import run
+from codistill.commands.dispatch import refuse_several, run
 from codistill.commands.parsers.evaluate import OWN, parse
 from codistill.commands.parsers.task_options import Asked
 from codistill.commands.progress_bar import SampleProgress
@@ -59,6 +59,7 @@ class Plan:
 
 def main(argv: list[str]) -> int:
     if argv and argv[0] in OWN:
+        refuse_several(f"evaluate {argv[0]}")
         return run(f"{OWN[argv[0]][0]}:main", argv[1:])
     asked = parse(argv)
     task = find_task(asked.task.name)
