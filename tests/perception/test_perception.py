@@ -60,6 +60,21 @@ def test_every_head_answers_as_by_itself(heads: dict[str, Path]) -> None:
     assert scene.segmentation[0].names == CLASSES and len(set(alone["segmentation"].ravel())) > 1
 
 
+def test_answers_do_not_depend_on_the_default_dtype() -> None:
+    image = photo()
+    expected = Perception.from_pretrained("dune-tiny", device="cpu")(image, want=("depth", "people"))
+    expected.compute(("depth", "people"))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = Perception.from_pretrained("dune-tiny", device="cpu")(image, want=("depth", "people"))
+        np.testing.assert_array_equal(found.depth[0], expected.depth[0])
+        assert len(found.people[0]) == len(expected.people[0])
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_using_heads_imports_nothing_that_only_training_needs() -> None:
     code = (
         "import sys, codistill; p = codistill.Perception.from_pretrained('dune-tiny', device='cpu'); "
@@ -206,6 +221,8 @@ def test_what_is_asked_wrongly(heads: dict[str, Path], tmp_path: Path) -> None:
         perception(photo(), want=("dept",))
     with pytest.raises(ConfigError, match="no head answers with segmentation; heads: depth"):
         _ = perception(photo()).segmentation
+    with pytest.raises(ConfigError, match=r"scene\['depth'\]\[0\]; heads: depth"):
+        list(perception(photo()))
     with pytest.raises(DataError, match="no images"):
         perception([])
     with pytest.raises(ConfigError, match="outside of the grid of 4x4"):

@@ -7,20 +7,26 @@ import torch
 
 
 @contextmanager
+def fp32_by_default() -> Iterator[None]:
+    """Build modules in fp32 within the block, whatever the caller's default dtype is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed PyTorch's host generator within the block, and restore its state afterwards.
 
     Within the block the default dtype is fp32, because numbers drawn in another one differ. Generators of accelerators
     are not seeded: build modules on the host, then move them.
     """
-    before = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), fp32_by_default():
         torch.default_generator.manual_seed(seed)
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
+        yield
 
 
 def mixed(*key: int) -> int:

@@ -72,7 +72,17 @@ class Answered:
         return self._head(name).sight.together
 
     def __getitem__(self, name: str) -> "PerImage[Answer] | Answer":
-        """A head's answers, one per image; or its single answer, if it sees all images together."""
+        """A head's answers, one per image; or its single answer, if it sees all images together.
+
+        Raises:
+            ConfigError: for an unknown head, or a number (an image's answer is `scene[name][number]`).
+        """
+        if not isinstance(name, str):
+            first = next(iter(self._heads), "depth")
+            raise ConfigError(
+                f"answers are found by the head's name, then by the image's number: scene[{first!r}][{name!r}]; heads: "
+                f"{', '.join(self._heads)}"
+            )
         if self.sees_together(name):
             return self.answer(name)
         return PerImage(len(self), lambda i: self.answer(name, i))

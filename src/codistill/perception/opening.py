@@ -14,6 +14,7 @@ from torch import nn
 from codistill.encoders.base import Encoder
 from codistill.errors import ConfigError
 from codistill.files.plain import from_plain
+from codistill.nn.seeded import fp32_by_default
 from codistill.perception.config import HeadConfig
 from codistill.student.load import load_student
 from codistill.student.student import Student
@@ -209,7 +210,8 @@ def _open(name: str, head: HeadConfig, record: HeadRecord | None, named: str, so
     )
     chosen = None if isinstance(options, NoOptions) else options
     try:
-        model = sight.load(subject, chosen) if sight.load else task.load(subject, chosen, None)
+        with fp32_by_default():
+            model = sight.load(subject, chosen) if sight.load else task.load(subject, chosen, None)
     except ConfigError as error:
         raise ConfigError(f"head {name!r}: {error}") from error
     facts = HeadFacts(
