@@ -60,6 +60,8 @@ def start(
     """
     folder = Path(tempfile.mkdtemp(dir=_outputs().name))
     out, err = folder / "out", folder / "err"
+    for path in (out, err):
+        path.touch()  # so that they can be read at once
     about = {"arguments": [*map(str, arguments)], "out": str(out), "err": str(err), "first": [*first]}
     about |= {"environment": {**os.environ, **(environment or {})}, "folder": str(Path.cwd())}
     return Forked(_ask(about)["pid"], out, err)
