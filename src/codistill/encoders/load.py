@@ -30,6 +30,7 @@ from codistill.encoders.base import Encoder
 from codistill.encoders.changed import changed
 from codistill.encoders.frozen import FrozenViTEncoder
 from codistill.encoders.hf import hf_encoder
+from codistill.encoders.known_size import check_size
 from codistill.encoders.network import NetworkEncoder, network_of_config
 from codistill.encoders.onnx import SUFFIX as ONNX
 from codistill.encoders.onnx import OnnxEncoder, onnx_encoder
@@ -50,10 +51,9 @@ from codistill.encoders.timm import timm_encoder
 from codistill.encoders.vit import ViTEncoder
 from codistill.errors import CheckpointError, ConfigError, unknown_name
 from codistill.nn.network import NetworkConfig
-from codistill.nn.vit_config import ViTConfig, vit_config
 from codistill.weights.cache import SUFFIXES, find_weights
 from codistill.weights.contents import EncoderWeights
-from codistill.weights.known import KNOWN, KnownWeights, find_known
+from codistill.weights.known import KNOWN, find_known
 from codistill.weights.layouts import read_encoder_weights
 from codistill.weights.shipped import find_shipped, shipped_models
 from codistill.weights.stated import Stated
@@ -269,22 +269,8 @@ def _read(text: str, stated: Stated) -> EncoderWeights:
         )
     file = find_weights(text)
     weights = read_encoder_weights(file, stated=stated)
-    _check_size(weights, known, file)
+    check_size(weights, known, file)
     return replace(weights, name=known.name, licence=known.licence)
-
-
-def _check_size(weights: EncoderWeights, known: KnownWeights, file: Path) -> None:
-    """Check that a file that was found by a known name holds a network of the name's size.
-
-    Raises:
-        CheckpointError: if it does not.
-    """
-    named, found = vit_config(known.size_name), weights.config
-    if isinstance(found, ViTConfig) and (found.dim, found.depth) != (named.dim, named.depth):
-        raise CheckpointError(
-            f"{file}: holds a network of {found.depth} blocks of width {found.dim}; {known.name} has {named.depth} of "
-            f"width {named.dim}. It is another model under this name: give its path, or rename it."
-        )
 
 
 def _looks_like_path(text: str) -> bool:
