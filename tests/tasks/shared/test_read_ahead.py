@@ -2,10 +2,12 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from codistill.errors import DataError
+from codistill.errors import ConfigError, DataError
+from codistill.tasks.shared.config import Runtime
 from codistill.tasks.shared.read_ahead import read_ahead
 
 
@@ -44,6 +46,11 @@ def test_an_error_comes_in_its_place(threads: int) -> None:
     assert [next(samples) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(DataError, match="picture 3"):
         next(samples)
+
+
+def test_fewer_than_no_threads_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="workers must be 0 or more; got -1"):
+        Runtime(out=tmp_path, workers=-1)
 
 
 def test_while_one_is_used_the_next_is_read() -> None:

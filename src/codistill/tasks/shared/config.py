@@ -67,6 +67,9 @@ class Runtime:
     console: Console = field(default_factory=lambda: Console(stderr=True))
     command: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_least(self, "workers", least=0)
+
     @property
     def cache_folder(self) -> Path:
         return self.out / "cache" if self.cache is None else self.cache
